@@ -1,0 +1,5 @@
+//! Data between doors and workers: the schema of a model's inputs, and the
+//! codecs between bytes on the wire and typed Arrow record batches.
+
+pub mod json;
+pub mod schema;

@@ -1,0 +1,3 @@
+//! The binary. A plain `fn main`: the worker role needs the main thread for R,
+//! so no runtime is started here.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The bounded pool of workers of one model version.

@@ -1,0 +1,64 @@
+//! From a checked request to its predictions: the [`Scorer`] handle that the
+//! doors call, and what stands behind it.
+
+pub mod catalog;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arrow_array::RecordBatch;
+
+use crate::error::Result;
+use crate::frame::schema::Inputs;
+
+/// One caller's rows, already typed against the model's schemas.
+#[derive(Debug)]
+pub struct ScoreRequest {
+    /// One record batch per input of the model.
+    pub inputs: Inputs<RecordBatch>,
+    /// When the answer stops being of use; it is then an error of
+    /// [`Kind::DeadlineExceeded`](crate::error::Kind::DeadlineExceeded).
+    pub deadline: Instant,
+    /// The request's id, for the log.
+    pub request_id: Arc<str>,
+}
+
+/// Predictions for one request: as many rows as it had, in its order.
+#[derive(Debug, Clone)]
+pub struct Scored {
+    /// The predictions, one column or several.
+    pub batch: RecordBatch,
+    /// Whether R gave a plain vector (or one unnamed column), so that the
+    /// answer is a plain array.
+    pub unnamed: bool,
+    /// R warnings raised while these rows were scored.
+    pub warnings: Vec<String>,
+    /// Where the time went.
+    pub times: StageTimes,
+}
+
+/// Time that a request spent in the stages between decoding and encoding.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StageTimes {
+    /// Waiting for a scoring slot and a worker.
+    pub queue: Duration,
+    /// Turning columns into R vectors and back, in the worker.
+    pub convert: Duration,
+    /// Inside R.
+    pub score: Duration,
+}
+
+/// Something that scores requests of one model version.
+pub trait Score: Send + Sync {
+    /// Scores one request. Dropping the future abandons the answer, not the
+    /// worker.
+    fn score(&self, request: ScoreRequest) -> Pin<Box<dyn Future<Output = Result<Scored>> + Send + '_>>;
+
+    /// Workers that could take a request now, for readiness.
+    fn ready_workers(&self) -> usize;
+}
+
+/// Cheap handle to whatever scores one model version.
+pub type Scorer = Arc<dyn Score>;

@@ -1,0 +1,1 @@
+//! The worker process: R behind a versioned protocol.
