@@ -1,1 +1,6 @@
 //! Settings from file, environment and flags.
+
+pub mod duration;
+pub mod settings;
+
+pub use settings::Settings;

@@ -1,0 +1,36 @@
+//! Durations in settings are text such as `30s`, `5m` or `1h 30m`.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use serde::{Deserialize, Deserializer, Serializer, de};
+
+/// Reads a friendly duration; negative ones are an error.
+pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    parse(&text).map_err(de::Error::custom)
+}
+
+/// Writes a friendly duration.
+pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&format(*duration))
+}
+
+/// Parses text such as `30s` or `1h 30m`.
+///
+/// # Errors
+/// A sentence that names the text and shows what is expected.
+pub fn parse(text: &str) -> Result<Duration, String> {
+    text.parse::<SignedDuration>()
+        .ok()
+        .and_then(|signed| Duration::try_from(signed).ok())
+        .ok_or_else(|| format!("'{text}' is not a duration; write it as 500ms, 30s, 5m or 1h 30m"))
+}
+
+/// The shortest friendly form.
+pub fn format(duration: Duration) -> String {
+    match SignedDuration::try_from(duration) {
+        Ok(signed) => format!("{signed:#}"),
+        Err(_) => format!("{}s", duration.as_secs()),
+    }
+}

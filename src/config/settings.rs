@@ -1,0 +1,212 @@
+//! Every setting of the server, one struct per section of `rscore.toml`, with
+//! its default. The text that explains each is in `config/reference.rs`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// All settings.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Listeners and connections.
+    pub server: ServerSettings,
+    /// The server's certificate.
+    pub tls: TlsSettings,
+    /// Who may call.
+    pub auth: AuthSettings,
+    /// What is served.
+    pub models: ModelSettings,
+    /// The processes that run R.
+    pub workers: WorkerSettings,
+    /// Bounds on requests.
+    pub limits: LimitSettings,
+    /// What is written to standard error.
+    pub log: LogSettings,
+}
+
+/// `[server]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServerSettings {
+    /// Address of the callers' listener.
+    pub listen: SocketAddr,
+    /// Address of the operator's listener.
+    pub admin_listen: SocketAddr,
+    /// Serve callers over plain HTTP, for a pod behind a mesh.
+    pub insecure_http: bool,
+    /// Threads that serve HTTP; 0 means one per core.
+    pub threads: usize,
+    /// Connections that may be open at once.
+    pub max_connections: usize,
+    /// How long an idle connection is kept.
+    #[serde(with = "super::duration")]
+    pub keep_alive: Duration,
+    /// How long the request head and a TLS handshake may take.
+    #[serde(with = "super::duration")]
+    pub head_timeout: Duration,
+    /// How long the body may take.
+    #[serde(with = "super::duration")]
+    pub body_timeout: Duration,
+    /// How long requests in flight may go on after a stop was asked for.
+    #[serde(with = "super::duration")]
+    pub drain_timeout: Duration,
+    /// Whether callers see the message of an R error.
+    pub expose_model_errors: bool,
+}
+
+/// `[tls]`
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TlsSettings {
+    /// PEM file: the certificate chain, leaf first.
+    pub certificate: Option<PathBuf>,
+    /// PEM file: the private key.
+    pub key: Option<PathBuf>,
+}
+
+/// `[auth]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuthSettings {
+    /// Files with keys that verify tokens: PEM public keys or JWK sets.
+    pub keys: Vec<PathBuf>,
+    /// File with the shared secret of HS256 tokens; HS256 is off without it.
+    pub hs256_secret_file: Option<PathBuf>,
+    /// File with the private key that `rscore token` signs with.
+    pub signing_key: Option<PathBuf>,
+    /// The `iss` that tokens must carry.
+    pub issuer: Option<String>,
+    /// The `aud` that tokens must carry.
+    pub audience: Option<String>,
+    /// Allowance for clocks that differ, on `exp` and `nbf`.
+    #[serde(with = "super::duration")]
+    pub leeway: Duration,
+}
+
+/// `[models]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelSettings {
+    /// The model repository: a folder with a folder per model.
+    pub path: PathBuf,
+    /// Whether one model that can't be loaded makes the server unready.
+    pub require_all: bool,
+    /// How long loading one version may take.
+    #[serde(with = "super::duration")]
+    pub load_timeout: Duration,
+    /// Longest time for a request, where the manifest says nothing.
+    #[serde(with = "super::duration")]
+    pub timeout: Duration,
+}
+
+/// `[workers]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WorkerSettings {
+    /// R computations that run at once over all models, and workers per model
+    /// version; 0 means one per core.
+    pub count: usize,
+    /// Threads that BLAS and OpenMP may use within one worker.
+    pub math_threads: usize,
+}
+
+/// `[limits]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitSettings {
+    /// Largest body, after decompression too, in bytes.
+    pub max_body_bytes: usize,
+    /// Most rows of one request.
+    pub max_rows: usize,
+    /// Most requests that are accepted and not yet answered.
+    pub max_requests: usize,
+    /// Largest answer of a worker, in bytes.
+    pub max_reply_bytes: usize,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogSettings {
+    /// How lines look.
+    pub format: LogFormat,
+    /// What is logged, as a `tracing` filter: `info`, or `info,rscore::http=debug`.
+    pub filter: String,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Pretty,
+    /// One JSON object per line.
+    Json,
+}
+
+impl Default for ServerSettings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([0, 0, 0, 0], 8443)),
+            admin_listen: SocketAddr::from(([127, 0, 0, 1], 9090)),
+            insecure_http: false,
+            threads: 0,
+            max_connections: 10_000,
+            keep_alive: Duration::from_secs(75),
+            head_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(60),
+            drain_timeout: Duration::from_secs(25),
+            expose_model_errors: true,
+        }
+    }
+}
+
+impl Default for AuthSettings {
+    fn default() -> Self {
+        Self {
+            keys: Vec::new(),
+            hs256_secret_file: None,
+            signing_key: None,
+            issuer: None,
+            audience: None,
+            leeway: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Default for ModelSettings {
+    fn default() -> Self {
+        Self {
+            path: PathBuf::from("models"),
+            require_all: true,
+            load_timeout: Duration::from_secs(120),
+            timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Default for WorkerSettings {
+    fn default() -> Self {
+        Self { count: 0, math_threads: 1 }
+    }
+}
+
+impl Default for LimitSettings {
+    fn default() -> Self {
+        Self {
+            max_body_bytes: 64 * 1024 * 1024,
+            max_rows: 1_000_000,
+            max_requests: 4096,
+            max_reply_bytes: 256 * 1024 * 1024,
+        }
+    }
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self { format: LogFormat::Pretty, filter: "info".to_owned() }
+    }
+}
