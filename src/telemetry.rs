@@ -1,1 +1,3 @@
 //! Logging and metrics.
+
+pub mod metrics;
