@@ -1,3 +1,5 @@
 //! The binary. A plain `fn main`: the worker role needs the main thread for R,
 //! so no runtime is started here.
-fn main() {}
+fn main() {
+    rscore::worker::run().unwrap();
+}

@@ -1,11 +1,6 @@
 //! What a worker runs: something that loads a bundle and scores frames. R is
-//! one ([`super::r`]); a scripted one for tests of what surrounds R is in
-//! [`fake`]. One conformance suite holds both to the same behaviour.
-
-#[cfg(test)]
-mod conformance;
-#[cfg(test)]
-pub mod fake;
+//! one; a scripted one lives with the tests. One conformance suite
+//! (`tests/integration/engine.rs`) holds both to the same behaviour.
 
 use std::time::Duration;
 
