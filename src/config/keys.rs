@@ -48,13 +48,11 @@ pub fn environment_name(key: &str) -> String {
 /// The key whose name is nearest to a mistyped one, or none when all are far.
 pub(super) fn nearest(mistyped: &str) -> Option<&'static str> {
     let last = |name: &str| name.rsplit('.').next().unwrap_or(name).to_owned();
-    let distance = |key: &str| {
-        // A right name in the wrong section is as near as a typing error.
-        let whole = strsim::osa_distance(mistyped, key);
-        if last(mistyped) == last(key) { whole.min(1) } else { whole }
-    };
-    let best = DEFAULTS.keys().map(|key| (distance(key), key)).min()?;
-    (best.0 <= best.1.len() / 2).then_some(best.1.as_str())
+    let name = last(mistyped);
+    // A right name in a wrong section, or in none, is as near as a typing error.
+    let distance = |key: &str| strsim::osa_distance(mistyped, key).min(1 + strsim::osa_distance(&name, &last(key)));
+    let (distance, key) = DEFAULTS.keys().map(|key| (distance(key), key)).min()?;
+    (distance <= 1 + name.len() / 3).then_some(key.as_str())
 }
 
 /// The variable whose name is nearest to a mistyped one.
@@ -73,6 +71,8 @@ mod tests {
         assert_eq!(nearest("servr.listen"), Some("server.listen"));
         assert_eq!(nearest("server.certificate"), Some("tls.certificate"));
         assert_eq!(nearest("limits.max_row"), Some("limits.max_rows"));
+        assert_eq!(nearest("listn"), Some("server.listen"));
+        assert_eq!(nearest("colour"), None);
         assert_eq!(nearest("qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq"), None);
         assert_eq!(nearest_environment_name("RSCORE_SERVER_LISTEN").as_deref(), Some("RSCORE_SERVER__LISTEN"));
     }

@@ -96,6 +96,8 @@ impl fmt::Display for Origin {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.origin {
+            // An unknown variable is its own origin.
+            Some(Origin::Environment(name)) if *name == self.key => write!(f, "environment {name}: {}", self.message),
             Some(origin) => write!(f, "{} ({origin}): {}", self.key, self.message),
             None => write!(f, "{}: {}", self.key, self.message),
         }

@@ -146,7 +146,7 @@ fn every_mistake_of_every_layer_is_reported_at_once() {
             "servr.listen (file rscore.toml): there is no such setting; did you mean 'server.listen'? \
              (rscore config --reference lists all)",
             "log.format (environment RSCORE_LOG__FORMAT): got \"xml\", expected \"pretty\" or \"json\"",
-            "RSCORE_SERVER_THREADS (environment RSCORE_SERVER_THREADS): there is no such setting; did you mean \
+            "environment RSCORE_SERVER_THREADS: there is no such setting; did you mean \
              'RSCORE_SERVER__THREADS'? (rscore config --reference lists all)",
             "workers.count (environment RSCORE_WORKERS__COUNT): got \"-1\", expected a whole number, 0 or more",
             "server.admin_listen (flag --admin-listen): got \"9090\", expected an IP address with a port, such as \
