@@ -36,7 +36,9 @@ load_bundle <- function(options) {
       score <- plain_score(model, options$predict)
     } else {
       script <- source_script(options$script)
-      model <- if (is.null(script$load)) read_model() else script$load(getwd())
+      load <- script$load
+      directory <- getwd()
+      model <- if (is.null(load)) read_model() else load(directory)
       score <- script$score
     }
     state$model <- model
@@ -55,12 +57,11 @@ load_bundle <- function(options) {
 
 # Scores one batch: a data.frame, or a named list of them.
 score_inputs <- function(inputs) {
-  guarded(function() {
-    score <- state$score
-    model <- state$model
-    result <- tabulate_result(score(model, inputs))
-    c(list(ok = TRUE), result)
-  })
+  # Named as a script's author knows them: they show in the call of an error.
+  score <- state$score
+  model <- state$model
+  data <- inputs
+  guarded(function() c(list(ok = TRUE), tabulate_result(score(model, data))))
 }
 
 # Runs first in each forked worker: without the seed that it shares with its
@@ -114,7 +115,7 @@ describe_call <- function(call) {
   head <- call[[1L]]
   if (is.function(head)) return(NULL)
   if (is.symbol(head) && as.character(head) %in% own_frames()) return(NULL)
-  if (identical(call, quote(eval(exprs[i], envir))) || identical(call, quote(eval(ei, envir)))) return(NULL)
+  if (identical(call, quote(eval(expression, script)))) return(NULL)
   lines <- deparse(call, width.cutoff = 500L, nlines = 20L)
   bounded_text(paste(trimws(lines), collapse = " "), MAX_CALL)
 }
@@ -122,7 +123,7 @@ describe_call <- function(call) {
 own_frames <- function() {
   c(
     ls(environment(own_frames), all.names = TRUE), "code", "tryCatch", "tryCatchList", "tryCatchOne", "doTryCatch",
-    "withCallingHandlers", "sys.source", "withVisible", "suppressPackageStartupMessages", "library", "loadNamespace"
+    "withCallingHandlers", "withVisible", "suppressPackageStartupMessages", "library", "loadNamespace"
   )
 }
 
@@ -224,7 +225,13 @@ read_model <- function() {
 source_script <- function(path) {
   if (!file.exists(path)) refuse("rscore_missing_script", "the scoring script '", path, "' does not exist")
   script <- new.env(parent = globalenv())
-  sys.source(path, envir = script, keep.source = FALSE)
+  expressions <- tryCatch(
+    parse(path, keep.source = FALSE, encoding = "UTF-8"),
+    error = function(condition) {
+      refuse("rscore_bad_script", "'", basename(path), "' is not R code: ", sub(paste0(path, ":"), "", conditionMessage(condition), fixed = TRUE))
+    }
+  )
+  for (expression in expressions) eval(expression, script)
   score <- get0("score", envir = script, mode = "function", inherits = FALSE)
   if (is.null(score)) {
     refuse("rscore_bad_script", "'", basename(path), "' defines no function score(model, data)")
@@ -573,14 +580,24 @@ formula_variables <- function(model) {
 }
 
 formula_environment <- function(model) {
-  environment <- attr(model_terms(model), ".Environment")
+  environment <- attr(field(model, "terms") %or% field(model, "Terms"), ".Environment")
   if (is.environment(environment)) environment else globalenv()
 }
 
 formula_functions <- function(model) {
-  variables <- formula_variables(model)
-  unique(unlist(lapply(variables, function(variable) setdiff(all.names(variable), all.vars(variable)))))
+  # Terms that can't be read are reported by discover_columns().
+  tryCatch(unique(unlist(lapply(formula_variables(model), called_functions))), error = function(condition) character())
 }
+
+# Functions that an expression calls by a bare name; package::name finds itself.
+called_functions <- function(expression) {
+  if (!is.call(expression)) return(character())
+  head <- expression[[1L]]
+  if (is_qualified(head)) return(unlist(lapply(as.list(expression)[-1L], called_functions)))
+  c(if (is.symbol(head)) as.character(head), unlist(lapply(as.list(expression)[-1L], called_functions)))
+}
+
+is_qualified <- function(head) is.call(head) && (identical(head[[1L]], quote(`::`)) || identical(head[[1L]], quote(`:::`)))
 
 # Names that stand for single values in the environment of a formula made inside a function.
 formula_constants <- function(terms) {
@@ -600,6 +617,7 @@ numeric_inputs <- function(expression, numeric) {
   }
   if (!is.call(expression)) return(list())
   head <- expression[[1L]]
+  if (is_qualified(head)) head <- head[[3L]]
   numeric <- numeric && is.symbol(head) && as.character(head) %in% NUMERIC_CALLS
   arguments <- as.list(expression)[-1L]
   tags <- names(arguments) %or% character(length(arguments))

@@ -1,0 +1,90 @@
+# Bundles that load, and bundles that don't.
+
+failure_of <- function(case) case$loaded[c("ok", "class", "message")]
+failed_with <- function(name, case, class, pattern) {
+  loaded <- case$loaded
+  check(paste("load fails:", name), isFALSE(loaded$ok) && loaded$class[[1L]] == class && grepl(pattern, loaded$message) && is.null(loaded$call))
+}
+
+plain <- lm(mpg ~ wt, mtcars)
+case <- load_case(plain)
+check_equal("load says", case$loaded[c("ok", "class", "packages", "r_version", "warnings")],
+  list(ok = TRUE, class = "lm", packages = case$loaded$packages, r_version = as.character(getRversion()), warnings = character()))
+check_equal("predict without a script", case$score(mtcars[1:3, ])$columns$prediction, unname(predict(plain, mtcars[1:3, ])))
+check_equal("predict is unnamed", case$score(mtcars[1:3, ])$unnamed, TRUE)
+check_equal("error of predict names its call", case$score(mtcars["hp"])$message, "object 'wt' not found")
+
+logistic <- glm(am ~ wt, binomial, mtcars)
+check_equal("predict arguments", load_case(logistic, predict = list(type = "response"))$score(mtcars[1:3, ])$columns$prediction,
+  unname(predict(logistic, mtcars[1:3, ], type = "response")))
+check_equal("wrong predict argument", load_case(logistic, predict = list(type = "odd"))$score(mtcars[1:3, ])$call,
+  "match.arg(type)")
+interval <- load_case(plain, predict = list(interval = "prediction", level = 0.9))$score(mtcars[1:2, ])
+check_equal("several arguments, matrix", interval$columns, as.list(as.data.frame(unname(predict(plain, mtcars[1:2, ], interval = "prediction", level = 0.9)) |> `colnames<-`(c("fit", "lwr", "upr")))))
+
+script <- c("offset <- 10", "score <- function(model, data) offset + data$x * model$slope")
+case <- load_case(list(slope = 2), script = script)
+check_equal("script", case$score(data.frame(x = c(1, 2)))$columns$prediction, c(12, 14))
+check_equal("class of the object behind a script", case$loaded$class, "list")
+check_equal("no schema behind a script", case$loaded$columns, NULL)
+check("schema behind a script", load_case(plain, script = script)$loaded$columns[[1L]]$name == "wt")
+case <- load_case(script = c("load <- function(dir) list(slope = 3, dir = dir)", script))
+check_equal("load(dir)", case$score(data.frame(x = 1))$columns$prediction, 13)
+check("load(dir) gets the bundle", dir.exists(get("state", case$bootstrap)$model$dir))
+case <- load_case(plain, script = c("load <- function(dir) readRDS('model.rds')", "score <- function(model, data) stats::predict(model, data)"))
+check("load() runs in the bundle's directory", case$loaded$ok)
+case <- load_case(NULL, script = "score <- function(model, data) data$history$x[1] + data$futurex$x", inputs = c("history", "futurex"))
+check_equal("several inputs", case$score(list(history = data.frame(x = 1), futurex = data.frame(x = 1:2)))$columns$prediction, c(2, 3))
+check_equal("script state lasts between calls", {
+  case <- load_case(NULL, script = c("calls <- 0", "score <- function(model, data) { calls <<- calls + 1; rep(calls, nrow(data)) }"))
+  case$score(data.frame(x = 1))
+  case$score(data.frame(x = 1))$columns$prediction
+}, 2)
+case <- load_case(NULL, script = c("library(MASS)", "score <- function(model, data) data$x"))
+check("packages of a script", !is.na(case$loaded$packages["MASS"]))
+case <- load_case(plain, packages = "splines")
+check("packages of the manifest", !is.na(case$loaded$packages["splines"]) && "package:splines" %in% search())
+detach("package:MASS")
+detach("package:splines")
+case <- load_case(lm(mpg ~ splines::bs(wt), mtcars))
+check("package of a qualified call", case$loaded$ok && case$score(mtcars[1:2, ])$ok)
+spline <- local({
+  library(splines)
+  on.exit(detach("package:splines"))
+  lm(mpg ~ bs(wt, df = 4), mtcars)
+})
+check("package of a formula's function", load_case(spline)$score(mtcars[1:4, ])$ok)
+check("warnings of a load are kept", "careful" %in% load_case(NULL, script = c("warning('careful')", "score <- function(model, data) data$x"))$loaded$warnings)
+
+failed_with("missing package of the manifest", load_case(plain, packages = "notAPackage1"), "rscore_missing_package", "notAPackage1.*manifest.*install")
+failed_with("missing package of the class", load_case(structure(list(), class = "cubist")), "rscore_missing_package", "Cubist.*'cubist'")
+failed_with("no predict method", load_case(structure(list(), class = c("odd", "odder"))), "rscore_no_predict", "'odd', 'odder'.*packages.*score.R")
+failed_with("plain vector", load_case(1:3), "rscore_no_predict", "integer")
+failed_with("function of a formula is gone", {
+  formula <- mpg ~ gone(wt)
+  environment(formula) <- globalenv()
+  assign("gone", function(x) x^2, globalenv())
+  model <- lm(formula, mtcars)
+  rm("gone", envir = globalenv())
+  load_case(model)
+}, "rscore_missing_function", "gone\\(\\)")
+failed_with("no model", load_case(), "rscore_missing_model", "saveRDS.*load")
+failed_with("script without a model", load_case(script = script), "rscore_missing_model", "load\\(dir\\)")
+failed_with("script without score", load_case(NULL, script = "x <- 1"), "rscore_bad_script", "score.R.*no function score")
+failed_with("score is no function", load_case(NULL, script = "score <- 1"), "rscore_bad_script", "no function score")
+failed_with("score takes one argument", load_case(NULL, script = "score <- function(data) 1"), "rscore_bad_script", "two arguments")
+failed_with("missing script", load_directory(tempdir(), "nowhere.R"), "rscore_missing_script", "nowhere.R")
+failed_with("script that does not parse", load_case(NULL, script = c("x <- 1", "score <- function( {")), "rscore_bad_script", "'score.R' is not R code: 2:20")
+check_equal("script in UTF-8", load_case(NULL, script = "score <- function(model, data) '\u00e9'")$score(data.frame(x = 1))$columns$prediction, "\u00e9")
+case <- load_case(NULL, script = c("stop('at the top')", script))
+check_equal("script that stops", case$loaded[c("ok", "message")], list(ok = FALSE, message = "at the top"))
+check_equal("script that stops has no call of ours", case$loaded$call, NULL)
+case <- load_case(NULL, script = c("load <- function(dir) stop('no weights')", script))
+check_equal("load() that stops", case$loaded[c("message", "call")], list(message = "no weights", call = "load(directory)"))
+directory <- tempfile("bundle")
+dir.create(directory)
+writeBin(as.raw(1:100), file.path(directory, "model.rds"))
+failed_with("corrupt model", load_directory(directory), "rscore_unreadable_model", "model.rds can't be read.*saveRDS")
+save(plain, file = file.path(directory, "model.rds"))
+failed_with("file of save()", load_directory(directory), "rscore_unreadable_model", "saveRDS")
+check("missing directory", isFALSE(load_directory(file.path(directory, "none"))$loaded$ok))
