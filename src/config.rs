@@ -21,6 +21,7 @@ pub mod reference;
 pub mod settings;
 mod show;
 mod validate;
+mod worker_environment;
 
 pub use environment::Environment;
 pub use layers::FlagValue;
@@ -29,3 +30,4 @@ pub use problem::{ConfigError, Origin, Problem};
 pub use settings::Settings;
 pub use show::effective_toml;
 pub use validate::{Purpose, validate};
+pub use worker_environment::worker_environment;

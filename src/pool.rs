@@ -16,9 +16,10 @@ use std::time::Duration;
 use deadpool::managed::{Object, Pool, PoolConfig, PoolError, Timeouts};
 
 pub use self::manager::Manager;
-pub use self::worker::{EndReason, Worker, WorkerLost};
+pub use self::worker::{Worker, WorkerLost};
 use self::supervisor::Supervisor;
 use self::zygote::ZygoteSlot;
+use crate::telemetry::metrics::DeathReason;
 use crate::worker::protocol::{LoadRequest, LoadedModel};
 
 /// A worker on loan from the pool; it goes back when dropped.
@@ -86,13 +87,14 @@ impl WorkerPool {
         let (events, inbox) = tokio::sync::mpsc::unbounded_channel();
         let (zygote, loaded) = zygote::Zygote::start(&settings, &events).await?;
         let zygote = Arc::new(ZygoteSlot::new(zygote));
-        let workers = Pool::builder(Manager::new(zygote.clone()))
+        let workers = Pool::builder(Manager::new(settings.clone(), zygote.clone()))
             .config(PoolConfig::new(settings.size))
             .build()
             .map_err(|error| StartError::System(std::io::Error::other(error)))?;
         let supervisor = Supervisor::spawn(settings, workers.clone(), zygote.clone(), events, inbox);
         let pool = Self { workers, zygote, supervisor };
         supervisor::fill(&pool.workers).await.map_err(|error| StartError::Ended(error.to_string()))?;
+        pool.workers.manager().first_fill_is_over();
         Ok((pool, loaded))
     }
 
@@ -108,7 +110,7 @@ impl WorkerPool {
     }
 
     /// Takes a worker out of the pool for good, ends it, and has it replaced.
-    pub fn discard(&self, worker: ReservedWorker, reason: EndReason) {
+    pub fn discard(&self, worker: ReservedWorker, reason: DeathReason) {
         Object::take(worker).end(reason);
         self.supervisor.refill();
     }

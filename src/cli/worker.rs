@@ -12,7 +12,10 @@ use super::output;
 #[command(hide = true)]
 pub struct WorkerArguments {}
 
-/// Serves one connection from the process that started this one.
+/// Serves the process that started this one.
 pub fn run(_arguments: &WorkerArguments) -> ExitCode {
-    output::fail(&"worker is not built into this binary yet")
+    match crate::worker::run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => output::fail(&error),
+    }
 }

@@ -24,6 +24,7 @@ pub struct Entry {
 const ADDRESS: &str = "an IP address with a port, such as 127.0.0.1:8443 or [::]:8443";
 const COUNT: &str = "a whole number, 0 or more";
 const BYTES: &str = "a whole number of bytes";
+const NAMES: &str = "a list of names";
 const SWITCH: &str = "true or false";
 const DURATION: &str = "a duration as text, such as 500ms, 30s, 5m or 1h 30m";
 const FILE: &str = "the path of a file";
@@ -108,6 +109,12 @@ pub const ENTRIES: &[Entry] = &[
         "workers.math_threads",
         COUNT,
         "Threads that BLAS and OpenMP may use within one worker. More than 1 competes with other workers for cores.",
+    ),
+    entry(
+        "workers.environment",
+        NAMES,
+        "Environment variables that model code may see, beside the few that R needs (PATH, HOME, locale, time zone, R's own). \
+         All others, secrets of the server among them, are kept from it.",
     ),
     entry("limits.max_body_bytes", BYTES, "Largest body of a request, both as sent and after decompression."),
     entry("limits.max_rows", COUNT, "Most rows of one request."),

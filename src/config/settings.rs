@@ -111,6 +111,9 @@ pub struct WorkerSettings {
     pub count: usize,
     /// Threads that BLAS and OpenMP may use within one worker.
     pub math_threads: usize,
+    /// Names of environment variables that model code may see, beside the few
+    /// that R needs.
+    pub environment: Vec<String>,
 }
 
 /// `[limits]`
@@ -190,7 +193,7 @@ impl Default for ModelSettings {
 
 impl Default for WorkerSettings {
     fn default() -> Self {
-        Self { count: 0, math_threads: 1 }
+        Self { count: 0, math_threads: 1, environment: Vec::new() }
     }
 }
 

@@ -12,8 +12,8 @@ use tokio::task::JoinHandle;
 
 use super::manager::Manager;
 use super::zygote::{Event, Zygote, ZygoteSlot};
-use super::{EndReason, PoolSettings};
-use crate::telemetry::metrics;
+use super::PoolSettings;
+use crate::telemetry::metrics::{self, DeathReason};
 use crate::worker::protocol::ExitStatus;
 
 /// Pause before the second attempt to start a zygote; doubles up to
@@ -99,9 +99,9 @@ impl Watch {
         }
     }
 
-    fn note_death(&self, id: u64, status: ExitStatus, expected: Option<EndReason>) {
-        let reason = death_reason(status, expected);
-        metrics::worker_died(&self.settings.model, self.settings.version, reason);
+    fn note_death(&self, id: u64, status: ExitStatus, expected: Option<DeathReason>) {
+        let reason = expected.unwrap_or(DeathReason::Crashed);
+        metrics::worker_died((&self.settings.model, self.settings.version), reason);
         if expected.is_none() {
             tracing::warn!(
                 model.name = %self.settings.model,
@@ -133,17 +133,6 @@ impl Watch {
             tokio::time::sleep(backoff).await;
             backoff = (backoff * 2).min(MAX_BACKOFF);
         }
-    }
-}
-
-/// The `reason` label for the end of a worker.
-fn death_reason(status: ExitStatus, expected: Option<EndReason>) -> &'static str {
-    match (expected, status) {
-        (Some(EndReason::Deadline), _) => "deadline",
-        (Some(EndReason::Retired), _) => "retired",
-        (Some(EndReason::Stopped), _) => "stopped",
-        (Some(EndReason::Lost) | None, ExitStatus::Signal(_)) => "signal",
-        (Some(EndReason::Lost) | None, ExitStatus::Code(_)) => "exit",
     }
 }
 

@@ -8,22 +8,9 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::net::UnixStream;
 
 use super::zygote::Ledger;
+use crate::telemetry::metrics::DeathReason;
 use crate::worker::protocol::{ScoreCall, ScoreReply};
 use crate::worker::transport::{receive_async, send_async};
-
-/// Why a worker was ended by the front end; the `reason` label of
-/// `rscore_worker_deaths_total` together with those that came from outside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EndReason {
-    /// A call ran past its deadline.
-    Deadline,
-    /// The worker asked to be replaced.
-    Retired,
-    /// It broke off or broke the protocol in a call.
-    Lost,
-    /// The pool is stopping.
-    Stopped,
-}
 
 /// The worker died, or said something that is not an answer, during a call.
 #[derive(Debug, thiserror::Error)]
@@ -87,7 +74,7 @@ impl Worker {
     }
 
     /// Ends the process at once.
-    pub(super) fn end(self, reason: EndReason) {
+    pub(super) fn end(self, reason: DeathReason) {
         self.ledger.expect_end(self.id, reason);
         self.kill();
     }
@@ -113,7 +100,7 @@ impl Drop for Worker {
         // An idle worker ends by itself when its socket closes; one that still
         // computes for a call that nobody waits for would go on.
         if self.out_of_step {
-            self.ledger.expect_end(self.id, EndReason::Lost);
+            self.ledger.expect_end(self.id, DeathReason::Crashed);
             self.kill();
         }
     }

@@ -14,8 +14,9 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::Child;
 use tokio::sync::{mpsc, oneshot};
 
-use super::worker::{EndReason, Worker};
+use super::worker::Worker;
 use super::{PoolSettings, StartError, process};
+use crate::telemetry::metrics::DeathReason;
 use crate::worker::protocol::{ExitStatus, LoadedModel, ZygoteReply, ZygoteRequest, decode_plain, encode_plain};
 use crate::worker::transport::{receive_async, send_async, send_with_descriptor};
 
@@ -29,7 +30,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) enum Event {
     /// A worker ended; the reason if the front end ended it.
-    WorkerEnded { id: u64, status: ExitStatus, expected: Option<EndReason> },
+    WorkerEnded { id: u64, status: ExitStatus, expected: Option<DeathReason> },
     /// The zygote of that generation is gone.
     ZygoteEnded { generation: u64 },
     /// Somebody took a worker out of the pool.
@@ -46,7 +47,7 @@ pub(super) struct Ledger {
 #[derive(Debug)]
 struct LedgerEntry {
     pid: u32,
-    expected: Option<EndReason>,
+    expected: Option<DeathReason>,
 }
 
 impl Ledger {
@@ -55,13 +56,13 @@ impl Ledger {
     }
 
     /// Notes that a worker is about to be ended and why.
-    pub(super) fn expect_end(&self, id: u64, reason: EndReason) {
+    pub(super) fn expect_end(&self, id: u64, reason: DeathReason) {
         if let Some(entry) = self.lock().get_mut(&id) {
             entry.expected.get_or_insert(reason);
         }
     }
 
-    fn remove(&self, id: u64) -> Option<EndReason> {
+    fn remove(&self, id: u64) -> Option<DeathReason> {
         self.lock().remove(&id).and_then(|entry| entry.expected)
     }
 

@@ -16,7 +16,8 @@ use tokio::time::timeout_at;
 use super::{Score, ScoreRequest, Scored, StageTimes};
 use crate::error::{Condition, Error, Kind, Result};
 use crate::frame::schema::SINGLE_INPUT;
-use crate::pool::{EndReason, ReservedWorker, WorkerPool};
+use crate::pool::{ReservedWorker, WorkerPool};
+use crate::telemetry::metrics::DeathReason;
 use crate::worker::protocol::{ScoreCall, ScoreReply};
 
 /// How many workers a request may be given: the first, and one more when that died.
@@ -104,7 +105,7 @@ impl Shared {
             match timeout_at(deadline.into(), worker.score(&call)).await {
                 Ok(Ok(reply)) => {
                     if reply.retire {
-                        self.pool.discard(worker, EndReason::Retired);
+                        self.pool.discard(worker, DeathReason::Retired);
                     }
                     return accept(reply, rows, queue);
                 }
@@ -115,10 +116,10 @@ impl Shared {
                         error = %lost,
                         "a worker was lost while it scored, attempt {attempt} of {ATTEMPTS}"
                     );
-                    self.pool.discard(worker, EndReason::Lost);
+                    self.pool.discard(worker, DeathReason::Crashed);
                 }
                 Err(_) => {
-                    self.pool.discard(worker, EndReason::Deadline);
+                    self.pool.discard(worker, DeathReason::TimedOut);
                     return Err(too_late("the model did not answer in time; its worker was replaced"));
                 }
             }
