@@ -6,7 +6,7 @@ use std::time::Duration;
 use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
 use actix_web::http::header::{self, HeaderMap};
-use actix_web::rt::time::timeout;
+use tokio::time::timeout;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use actix_web::HttpResponse;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use actix_web::rt::time::timeout_at;
+use tokio::time::timeout_at;
 use bytes::Bytes;
 
 use super::admission::Permit;
@@ -34,8 +34,8 @@ const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 /// more to say than we have.
 const GRACE: Duration = Duration::from_millis(100);
 
-/// Bodies from this size on, before or after decompression, are decoded beside
-/// the event loop.
+/// Bodies from this size on are decoded beside the event loop; compressed ones
+/// always, since a small one may inflate to a large one.
 const LARGE_BODY: usize = 256 * 1024;
 
 /// Answers with so many cells or more are encoded beside the event loop.
@@ -105,7 +105,7 @@ impl<D: Door> Work<D> {
     async fn run(self, exchange: &mut Exchange, body: Bytes, limits: Limits, permit: Permit) -> Result<HttpResponse> {
         let Self { door, served, coding, answer_coding, deadline } = self;
         let started = Instant::now();
-        let large = body.len() >= LARGE_BODY || (coding != Coding::Identity && body.len() >= LARGE_BODY / 8);
+        let large = body.len() >= LARGE_BODY || coding != Coding::Identity;
         let schemas = Arc::clone(&served.info);
         // The permit goes along: the work counts even if the caller leaves.
         let decoded = offload(large, move || {
