@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 //! The command line: one file per subcommand, each with its arguments. This
 //! file has the tree, loads the settings that a subcommand needs, and hands over.
 //!
@@ -138,3 +139,8 @@ fn bad_configuration(error: &ConfigError) -> ExitCode {
 
 #[cfg(test)]
 mod tests;
+=======
+//! The command line: one file per subcommand.
+
+pub mod token;
+>>>>>>> auth
