@@ -1,1 +1,3 @@
 //! Integration tests through the front door.
+
+mod tidy;
