@@ -11,7 +11,7 @@ d <- data.frame(
   f = factor(sample(c("a", "b", "c"), n, TRUE)), g = factor(sample(c("p", "n"), n, TRUE)),
   o = factor(sample(c("lo", "mid", "hi"), n, TRUE), levels = c("lo", "mid", "hi"), ordered = TRUE),
   l = sample(c(TRUE, FALSE), n, TRUE), ch = sample(c("u", "v"), n, TRUE),
-  day = as.Date("2024-01-01") + seq_len(n), at = as.POSIXct("2024-01-01", tz = "UTC") + 3600 * seq_len(n)
+  day = as.Date("2024-01-01") + seq_len(n), at = as.POSIXct("2024-01-01", tz = "UTC") + 3600 * sample(n)
 )
 d$y <- d$y + d$x + as.integer(d$f) + 2 * d$l + (d$ch == "u")
 d$`my var` <- runif(n, 1, 2)
