@@ -130,7 +130,7 @@ pub struct Column {
     pub nullable: bool,
     /// Levels of a factor in order; for a character column the only strings
     /// allowed, or none when any string is.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default)]
     pub levels: Vec<String>,
     /// What an unknown level becomes.
     #[serde(default)]

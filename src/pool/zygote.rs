@@ -97,14 +97,14 @@ impl Zygote {
         let answer = tokio::time::timeout(settings.load_timeout, load(&mut control, settings)).await;
         let reply = match answer {
             Ok(Ok(Some(reply))) => reply,
-            Ok(Ok(None)) | Ok(Err(_)) => {
-                let status = tokio::time::timeout(STOP_TIMEOUT, child.wait()).await;
-                let how = match status {
+            Ok(Ok(None)) => {
+                let how = match tokio::time::timeout(STOP_TIMEOUT, child.wait()).await {
                     Ok(Ok(status)) => status.to_string(),
                     _ => "it closed its socket".to_owned(),
                 };
                 return Err(StartError::Ended(how));
             }
+            Ok(Err(error)) => return Err(StartError::System(error)),
             Err(_) => {
                 let _ = child.kill().await;
                 return Err(StartError::TimedOut(settings.load_timeout));
