@@ -34,3 +34,25 @@ pub fn format(duration: Duration) -> String {
         Err(_) => format!("{}s", duration.as_secs()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_reads_back() {
+        for millis in [0, 1, 500, 1_000, 75_000, 5_400_000, 90_061_001] {
+            let duration = Duration::from_millis(millis);
+            assert_eq!(parse(&format(duration)), Ok(duration), "{}", format(duration));
+        }
+        assert_eq!(parse("1h 30m"), Ok(Duration::from_secs(5400)));
+    }
+
+    #[test]
+    fn what_is_no_duration_is_named() {
+        for text in ["", "30", "-5s", "soon", "1 fortnight"] {
+            let message = parse(text).expect_err(text);
+            assert!(message.contains(&format!("'{text}'")), "{message}");
+        }
+    }
+}

@@ -22,7 +22,7 @@ const DEVELOPMENT_LISTEN: &str = "127.0.0.1:8443";
 pub struct Sources {
     /// The file that `--config` names.
     pub file: Option<PathBuf>,
-    /// Where [`DEFAULT_FILE`] is looked for.
+    /// Where `rscore.toml` is looked for when no file is named.
     pub directory: PathBuf,
     /// Variables.
     pub environment: Environment,
