@@ -2,4 +2,5 @@
 //! codecs between bytes on the wire and typed Arrow record batches.
 
 pub mod json;
+pub mod rows;
 pub mod schema;

@@ -16,8 +16,8 @@ use std::time::Duration;
 use deadpool::managed::{Object, Pool, PoolConfig, PoolError, Timeouts};
 
 pub use self::manager::Manager;
-pub use self::worker::{Worker, WorkerLost};
 use self::supervisor::Supervisor;
+pub use self::worker::{Worker, WorkerLost};
 use self::zygote::ZygoteSlot;
 use crate::telemetry::metrics::DeathReason;
 use crate::worker::protocol::{LoadRequest, LoadedModel};

@@ -41,6 +41,25 @@ pub struct Scored {
     pub times: StageTimes,
 }
 
+impl Scored {
+    /// The predictions for no rows.
+    pub fn empty() -> Self {
+        Self {
+            batch: RecordBatch::new_empty(Arc::new(arrow_schema::Schema::new(vec![arrow_schema::Field::new(
+                UNNAMED_COLUMN,
+                arrow_schema::DataType::Float64,
+                true,
+            )]))),
+            unnamed: true,
+            warnings: Vec::new(),
+            times: StageTimes::default(),
+        }
+    }
+}
+
+/// Name of the only column where R gave a plain vector; `bootstrap.R` has it too.
+const UNNAMED_COLUMN: &str = "prediction";
+
 /// Time that a request spent in the stages between decoding and encoding.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct StageTimes {

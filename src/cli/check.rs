@@ -1,14 +1,22 @@
 //! `rscore check`: loads one bundle and reports on it.
 
-use std::path::PathBuf;
+mod report;
+mod timing;
+
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
 
 use clap::Args;
+use tokio::sync::Semaphore;
 
 use super::arguments::{SettingsArguments, flag_value};
 use super::output;
+use crate::app;
 use crate::config::reference::flag_help;
-use crate::config::{FlagValue, Settings};
+use crate::config::{FlagValue, Settings, worker_environment};
+use crate::scoring::load::{LoadContext, load};
 
 /// Load one model version and say what it needs, what it gives and how fast it is
 ///
@@ -36,6 +44,42 @@ impl CheckArguments {
 }
 
 /// Checks one bundle.
-pub fn run(_arguments: &CheckArguments, _settings: Settings) -> ExitCode {
-    output::fail(&"check is not built into this binary yet")
+pub fn run(arguments: &CheckArguments, settings: Settings) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return output::fail(&format!("the runtime can't be started: {error}")),
+    };
+    match runtime.block_on(check(&arguments.directory, &settings)) {
+        Ok(report) => output::print(&report),
+        Err(reason) => output::fail(&format!("{} can't be served: {reason}", arguments.directory.display())),
+    }
+}
+
+/// Loads the version as `serve` would, on one worker, and tries it out.
+async fn check(directory: &Path, settings: &Settings) -> Result<String, String> {
+    let context = LoadContext {
+        executable: std::env::current_exe().map_err(|error| error.to_string())?,
+        environment: worker_environment(&settings.workers),
+        workers: 1,
+        slots: Arc::new(Semaphore::new(1)),
+        load_timeout: settings.models.load_timeout,
+        timeout: settings.models.timeout,
+        max_rows: settings.limits.max_rows,
+        max_reply_bytes: settings.limits.max_reply_bytes,
+    };
+    let (name, version) = model_and_version(directory);
+    let started = Instant::now();
+    let loaded = load(&name, version, directory.to_owned(), &context).await.map_err(|error| error.to_string())?;
+    let took = started.elapsed();
+    let timings = timing::measure(&loaded).await;
+    loaded.pool.stop().await;
+    timings.map(|timings| report::render(directory, &loaded, took, &timings, app::worker_count(settings)))
+}
+
+/// The names of the folders, as in a repository.
+fn model_and_version(directory: &Path) -> (String, u32) {
+    let directory = directory.canonicalize().unwrap_or_else(|_| directory.to_owned());
+    let name = |path: Option<&Path>| path.and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+    let version = name(Some(&directory)).and_then(|version| version.parse().ok()).unwrap_or(1);
+    (name(directory.parent()).unwrap_or_else(|| "model".to_owned()), version)
 }

@@ -17,8 +17,8 @@ use crate::auth::Verifier;
 use crate::config::{Settings, reference, worker_environment};
 use crate::lifecycle::Drained;
 use crate::telemetry::metrics;
-use crate::tls::development::DevelopmentFiles;
 use crate::tls;
+use crate::tls::development::DevelopmentFiles;
 
 /// Serve models over HTTPS
 #[derive(Debug, Clone, Args)]

@@ -28,7 +28,10 @@ const THREADS: [&str; 4] = ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_
 /// The environment of workers, from this process's own.
 #[expect(clippy::disallowed_methods, reason = "the environment is read in config alone")]
 pub fn worker_environment(settings: &WorkerSettings) -> Vec<(String, String)> {
-    from(std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))), settings)
+    from(
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
+        settings,
+    )
 }
 
 fn from(variables: impl Iterator<Item = (String, String)>, settings: &WorkerSettings) -> Vec<(String, String)> {

@@ -5,11 +5,11 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use actix_web::body::MessageBody;
 use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
-use actix_web::body::MessageBody;
 use futures_util::FutureExt;
 
 use super::access_log::Record;

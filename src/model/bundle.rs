@@ -74,9 +74,7 @@ impl Bundle {
             None => Manifest::default(),
         };
         let script = match &manifest.script {
-            Some(name) => {
-                Some(file(&directory, name)?.ok_or_else(|| BundleError::MissingScript(name.clone()))?)
-            }
+            Some(name) => Some(file(&directory, name)?.ok_or_else(|| BundleError::MissingScript(name.clone()))?),
             None => file(&directory, "score.R")?,
         };
         if script.is_none() && file(&directory, "model.rds")?.is_none() {

@@ -13,17 +13,8 @@ use crate::config::duration;
 use crate::frame::schema::{Column, InputSchemas, Inputs, SINGLE_INPUT, Schema, UnknownColumns};
 
 /// Keys that a manifest may have.
-const KEYS: [&str; 9] = [
-    "description",
-    "packages",
-    "script",
-    "timeout",
-    "unknown_columns",
-    "rows_like",
-    "predict",
-    "columns",
-    "inputs",
-];
+const KEYS: [&str; 9] =
+    ["description", "packages", "script", "timeout", "unknown_columns", "rows_like", "predict", "columns", "inputs"];
 
 /// A bundle's manifest; every part is optional.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -94,8 +94,7 @@ mod tests {
         }
         std::fs::write(root.path().join("README.md"), "x").unwrap();
         let scan = scan(root.path()).unwrap();
-        let found: Vec<(&str, u32)> =
-            scan.entries.iter().map(|entry| (entry.model.as_str(), entry.version)).collect();
+        let found: Vec<(&str, u32)> = scan.entries.iter().map(|entry| (entry.model.as_str(), entry.version)).collect();
         assert_eq!(found, [("boston", 1), ("boston", 2), ("boston", 10)]);
         assert_eq!(scan.ignored.len(), 5, "{:?}", scan.ignored);
     }

@@ -45,6 +45,10 @@ impl deadpool::managed::Manager for Manager {
     }
 
     async fn recycle(&self, worker: &mut Worker, _metrics: &Metrics) -> RecycleResult<io::Error> {
-        if worker.is_idle_and_alive() { Ok(()) } else { Err(RecycleError::message("the worker is gone or out of step")) }
+        if worker.is_idle_and_alive() {
+            Ok(())
+        } else {
+            Err(RecycleError::message("the worker is gone or out of step"))
+        }
     }
 }

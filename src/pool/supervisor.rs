@@ -10,9 +10,9 @@ use deadpool::managed::{Pool, PoolError, TimeoutType, Timeouts};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use super::PoolSettings;
 use super::manager::Manager;
 use super::zygote::{Event, Zygote, ZygoteSlot};
-use super::PoolSettings;
 use crate::telemetry::metrics::{self, DeathReason};
 use crate::worker::protocol::ExitStatus;
 

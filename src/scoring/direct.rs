@@ -99,6 +99,10 @@ impl Shared {
             Some(batch) => batch.num_rows(),
             None => return Err(Error::internal(format!("a request without the input '{}'", self.rows_like))),
         };
+        if rows == 0 {
+            // Many predict methods fail on no rows; the answer is known without them.
+            return Ok(Scored::empty());
+        }
         for attempt in 1..=ATTEMPTS {
             let mut worker = self.reserve(deadline).await?;
             let queue = queued.elapsed();
@@ -133,11 +137,10 @@ impl Shared {
     async fn reserve(&self, deadline: Instant) -> Result<ReservedWorker> {
         match timeout_at(deadline.into(), self.pool.reserve()).await {
             Ok(Ok(worker)) => Ok(worker),
-            Ok(Err(error)) => Err(Error::new(
-                Kind::Unavailable,
-                "the model has no worker at the moment; one is being started",
-            )
-            .because(error)),
+            Ok(Err(error)) => {
+                Err(Error::new(Kind::Unavailable, "the model has no worker at the moment; one is being started")
+                    .because(error))
+            }
             Err(_) => Err(too_late("the request waited for a free worker until its time was up")),
         }
     }

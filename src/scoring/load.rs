@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arrow_array::RecordBatch;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -14,7 +15,7 @@ use super::direct::{DirectScorer, ScoringSlots};
 use super::{Score, ScoreRequest, Scored, Scorer};
 use crate::error::Error;
 use crate::frame::json::{self, DecodeOptions, NonFinite};
-use crate::frame::schema::InputSchemas;
+use crate::frame::schema::{InputSchemas, Inputs, SINGLE_INPUT};
 use crate::model::manifest::ManifestError;
 use crate::model::{Bundle, BundleError};
 use crate::pool::{PoolSettings, StartError, WorkerPool};
@@ -51,6 +52,12 @@ pub struct LoadedVersion {
     pub pool: Arc<WorkerPool>,
     /// What the sample gave, if there is one.
     pub sample: Option<Scored>,
+    /// The sample's rows.
+    pub sample_inputs: Option<Inputs<RecordBatch>>,
+    /// Whether there was an expected file, which the sample then agreed with.
+    pub sample_was_expected: bool,
+    /// How predictions are made, in words.
+    pub scored_by: String,
     /// Version of R.
     pub r_version: String,
 }
@@ -79,7 +86,12 @@ pub enum LoadError {
 ///
 /// # Errors
 /// See [`LoadError`]; its text is for the operator.
-pub async fn load(name: &str, version: u32, directory: PathBuf, context: &LoadContext) -> Result<LoadedVersion, LoadError> {
+pub async fn load(
+    name: &str,
+    version: u32,
+    directory: PathBuf,
+    context: &LoadContext,
+) -> Result<LoadedVersion, LoadError> {
     let bundle = tokio::task::spawn_blocking(move || Bundle::open(&directory))
         .await
         .map_err(|error| StartError::System(std::io::Error::other(error)))??;
@@ -108,16 +120,29 @@ pub async fn load(name: &str, version: u32, directory: PathBuf, context: &LoadCo
             schemas,
             timeout,
             sample: match &bundle.sample {
-                Some(text) => Some(Arc::from(RawValue::from_string(text.trim().to_owned()).map_err(|error| {
-                    LoadError::Sample(Error::malformed(error.to_string()))
-                })?)),
+                Some(text) => Some(Arc::from(
+                    RawValue::from_string(text.trim().to_owned())
+                        .map_err(|error| LoadError::Sample(Error::malformed(error.to_string())))?,
+                )),
                 None => None,
             },
         };
         Ok::<_, LoadError>((info, Arc::new(scorer) as Scorer, sample))
     };
     match finish.await {
-        Ok((info, scorer, sample)) => Ok(LoadedVersion { info, scorer, pool, sample, r_version: loaded.r_version }),
+        Ok((info, scorer, sample)) => {
+            let (sample_inputs, sample) = sample.unzip();
+            Ok(LoadedVersion {
+                info,
+                scorer,
+                pool,
+                sample,
+                sample_inputs,
+                sample_was_expected: bundle.expected.is_some(),
+                scored_by: scored_by(&bundle),
+                r_version: loaded.r_version,
+            })
+        }
         Err(error) => {
             pool.stop().await;
             Err(error)
@@ -128,7 +153,7 @@ pub async fn load(name: &str, version: u32, directory: PathBuf, context: &LoadCo
 fn load_request(bundle: &Bundle) -> LoadRequest {
     let text = |path: &std::path::Path| path.to_string_lossy().into_owned();
     let inputs = match bundle.manifest.inputs.as_slice() {
-        [] => vec![crate::frame::schema::SINGLE_INPUT.to_owned()],
+        [] => vec![SINGLE_INPUT.to_owned()],
         inputs => inputs.iter().map(|(name, _)| name.clone()).collect(),
     };
     LoadRequest {
@@ -140,18 +165,28 @@ fn load_request(bundle: &Bundle) -> LoadRequest {
     }
 }
 
+fn scored_by(bundle: &Bundle) -> String {
+    match &bundle.script {
+        Some(script) => {
+            let name = script.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            format!("score(model, data) in {name}")
+        }
+        None => "predict(model, newdata)".to_owned(),
+    }
+}
+
 async fn check_sample(
     bundle: &Bundle,
     scorer: &dyn Score,
     schemas: &InputSchemas,
     timeout: Duration,
     max_rows: usize,
-) -> Result<Option<Scored>, LoadError> {
+) -> Result<Option<(Inputs<RecordBatch>, Scored)>, LoadError> {
     let Some(sample) = &bundle.sample else { return Ok(None) };
     let options = DecodeOptions { max_rows, non_finite_strings: true };
     let decoded = json::decode(sample.as_bytes(), schemas, options).map_err(LoadError::Sample)?;
     let request = ScoreRequest {
-        inputs: decoded.inputs,
+        inputs: decoded.inputs.clone(),
         deadline: Instant::now() + timeout,
         request_id: Arc::from("sample"),
     };
@@ -162,7 +197,7 @@ async fn check_sample(
             .map_err(LoadError::Sample)?;
         compare(expected, &got).map_err(LoadError::Expected)?;
     }
-    Ok(Some(scored))
+    Ok(Some((decoded.inputs, scored)))
 }
 
 /// Compares predictions value by value; numbers must be the same doubles.

@@ -86,7 +86,11 @@ impl REngine {
         ])
     }
 
-    fn try_score(&self, inputs: &Inputs<RecordBatch>, times: &mut Times) -> Result<(Predictions, Vec<String>), Failure> {
+    fn try_score(
+        &self,
+        inputs: &Inputs<RecordBatch>,
+        times: &mut Times,
+    ) -> Result<(Predictions, Vec<String>), Failure> {
         let started = Instant::now();
         let data = convert::inputs_to_r(&self.runtime, inputs)?;
         let converted = Instant::now();
@@ -173,8 +177,9 @@ fn read_columns(columns: &Object) -> Result<Vec<Column>, Condition> {
         .map(|column| {
             let name = column.get("name").and_then(|name| name.string()).unwrap_or_default();
             let text = column.get("type").and_then(|kind| kind.string()).unwrap_or_default();
-            let kind = ColumnType::parse(&text)
-                .ok_or_else(|| ffi::condition("rscore_bad_schema", format!("column '{name}' has unknown type '{text}'")))?;
+            let kind = ColumnType::parse(&text).ok_or_else(|| {
+                ffi::condition("rscore_bad_schema", format!("column '{name}' has unknown type '{text}'"))
+            })?;
             Ok(Column {
                 name,
                 kind,

@@ -81,10 +81,7 @@ fn receive_with_descriptor(
 ///
 /// # Errors
 /// As [`receive`].
-pub async fn receive_async(
-    stream: &mut (impl AsyncRead + Unpin),
-    max_body: usize,
-) -> io::Result<Option<Received>> {
+pub async fn receive_async(stream: &mut (impl AsyncRead + Unpin), max_body: usize) -> io::Result<Option<Received>> {
     let mut preamble = [0; PREAMBLE];
     let first = stream.read(&mut preamble).await?;
     if first == 0 {

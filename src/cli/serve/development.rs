@@ -116,7 +116,10 @@ mod tests {
 
     #[test]
     fn the_first_record_is_the_example() {
-        assert_eq!(first_row("[\n {\"a\": 1.50,\n  \"b\": \"x y\"},\n {\"a\": 2}\n]"), "[{\"a\": 1.50,\"b\": \"x y\"}]");
+        assert_eq!(
+            first_row("[\n {\"a\": 1.50,\n  \"b\": \"x y\"},\n {\"a\": 2}\n]"),
+            "[{\"a\": 1.50,\"b\": \"x y\"}]"
+        );
         assert_eq!(first_row("{\"a\": [1]}"), "{\"a\": [1]}");
         assert_eq!(first_row("[]"), "[]");
     }

@@ -36,10 +36,7 @@ fn everything_is_read() {
     assert_eq!(manifest.timeout, Some(Duration::from_secs(10)));
     assert_eq!(
         manifest.predict,
-        [
-            ("type".to_owned(), Argument::Character("response".to_owned())),
-            ("n".to_owned(), Argument::Double(3.0))
-        ]
+        [("type".to_owned(), Argument::Character("response".to_owned())), ("n".to_owned(), Argument::Double(3.0))]
     );
     let (name, columns) = &manifest.inputs[0];
     assert_eq!(name, SINGLE_INPUT);

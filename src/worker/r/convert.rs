@@ -109,11 +109,7 @@ fn vector(runtime: &Runtime, field: &Field, array: &ArrayRef) -> Result<Object, 
     }
 }
 
-fn doubles(
-    runtime: &Runtime,
-    length: usize,
-    values: impl Iterator<Item = Option<f64>>,
-) -> Result<Object, Condition> {
+fn doubles(runtime: &Runtime, length: usize, values: impl Iterator<Item = Option<f64>>) -> Result<Object, Condition> {
     let mut vector = runtime.double_of_length(length)?;
     for (slot, value) in vector.doubles_mut().iter_mut().zip(values) {
         *slot = value.unwrap_or(NA_REAL);
@@ -202,9 +198,8 @@ fn array(name: &str, column: &Object) -> Result<(Field, ArrayRef), Condition> {
 
 fn factor(column: &Object) -> Result<DictionaryArray<Int32Type>, Condition> {
     let levels = column.attribute(c"levels").map(|levels| levels.strings()).unwrap_or_default();
-    let keys = Int32Array::from_iter(
-        column.integers().iter().map(|code| (*code != NA_INTEGER).then(|| code.wrapping_sub(1))),
-    );
+    let keys =
+        Int32Array::from_iter(column.integers().iter().map(|code| (*code != NA_INTEGER).then(|| code.wrapping_sub(1))));
     DictionaryArray::try_new(keys, Arc::new(StringArray::from(levels)))
         .map_err(|error| condition("rscore_bad_reply", format!("a factor of the result is damaged: {error}")))
 }

@@ -252,8 +252,11 @@ impl Runtime {
                 // keeps during this call; a new element is stored before anything else is
                 // allocated.
                 unsafe {
-                    let element =
-                        if bytes.is_null() { r::R_NaString } else { r::Rf_mkCharLenCE(bytes, length, r::cetype_t::CE_UTF8) };
+                    let element = if bytes.is_null() {
+                        r::R_NaString
+                    } else {
+                        r::Rf_mkCharLenCE(bytes, length, r::cetype_t::CE_UTF8)
+                    };
                     r::SET_STRING_ELT(target, index as r::R_xlen_t, element);
                 }
             }
