@@ -1,3 +1,8 @@
 //! The binary. A plain `fn main`: the worker role needs the main thread for R,
 //! so no runtime is started here.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    rscore::cli::run()
+}

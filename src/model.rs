@@ -1,1 +1,10 @@
-//! Model bundles on disk.
+//! Model bundles on disk: a repository of models, each a folder of versions,
+//! each version a folder with an R object and, if need be, a manifest, a scoring
+//! script, a sample and what the sample must give.
+
+pub mod bundle;
+pub mod manifest;
+pub mod repository;
+
+pub use bundle::{Bundle, BundleError};
+pub use manifest::Manifest;

@@ -1,1 +1,140 @@
-//! The bounded pool of workers of one model version.
+//! The bounded pool of workers of one model version. A zygote process loads the
+//! model once; a `deadpool` pool forks its workers, checks them when they come
+//! back and never holds more than its size; a supervisor replaces what dies.
+
+mod manager;
+mod output;
+mod process;
+mod supervisor;
+mod worker;
+mod zygote;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use deadpool::managed::{Object, Pool, PoolConfig, PoolError, Timeouts};
+
+pub use self::manager::Manager;
+pub use self::worker::{Worker, WorkerLost};
+use self::supervisor::Supervisor;
+use self::zygote::ZygoteSlot;
+use crate::telemetry::metrics::DeathReason;
+use crate::worker::protocol::{LoadRequest, LoadedModel};
+
+/// A worker on loan from the pool; it goes back when dropped.
+pub type ReservedWorker = Object<Manager>;
+
+/// What a pool runs and how much of it.
+#[derive(Debug, Clone)]
+pub struct PoolSettings {
+    /// Model name, for the log and metrics.
+    pub model: Arc<str>,
+    /// Model version.
+    pub version: u32,
+    /// The rscore binary, which the zygote runs as `rscore worker`.
+    pub executable: PathBuf,
+    /// Environment of the zygote and its workers; nothing else is passed on.
+    pub environment: Vec<(String, String)>,
+    /// The bundle.
+    pub load: LoadRequest,
+    /// Workers.
+    pub size: usize,
+    /// How long loading may take.
+    pub load_timeout: Duration,
+    /// Largest reply of a worker in bytes.
+    pub max_reply_bytes: usize,
+}
+
+/// Why a pool could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// R refused the bundle.
+    #[error("{}", describe(.0))]
+    Refused(crate::error::Condition),
+    /// The zygote ended before it answered; model code may have called `quit()`.
+    #[error("the process that loads the model ended before it was ready ({0}); the log has what it printed last")]
+    Ended(String),
+    /// Loading took too long.
+    #[error("loading took longer than {} s; raise models.load_timeout if the model is that large", .0.as_secs())]
+    TimedOut(Duration),
+    /// The system refused a process or a socket.
+    #[error("the worker process can't be started: {0}")]
+    System(#[from] std::io::Error),
+}
+
+fn describe(condition: &crate::error::Condition) -> String {
+    match &condition.call {
+        Some(call) => format!("{} (in {call})", condition.message),
+        None => condition.message.clone(),
+    }
+}
+
+/// The workers of one model version.
+pub struct WorkerPool {
+    workers: Pool<Manager>,
+    zygote: Arc<ZygoteSlot>,
+    supervisor: Supervisor,
+}
+
+impl WorkerPool {
+    /// Starts the zygote, lets it load the bundle, and forks all workers.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start(settings: PoolSettings) -> Result<(Self, LoadedModel), StartError> {
+        let settings = Arc::new(settings);
+        let (events, inbox) = tokio::sync::mpsc::unbounded_channel();
+        let (zygote, loaded) = zygote::Zygote::start(&settings, &events).await?;
+        let zygote = Arc::new(ZygoteSlot::new(zygote));
+        let workers = Pool::builder(Manager::new(settings.clone(), zygote.clone()))
+            .config(PoolConfig::new(settings.size))
+            .build()
+            .map_err(|error| StartError::System(std::io::Error::other(error)))?;
+        let supervisor = Supervisor::spawn(settings, workers.clone(), zygote.clone(), events, inbox);
+        let pool = Self { workers, zygote, supervisor };
+        supervisor::fill(&pool.workers).await.map_err(|error| StartError::Ended(error.to_string()))?;
+        pool.workers.manager().first_fill_is_over();
+        Ok((pool, loaded))
+    }
+
+    /// Waits for a worker that nobody else uses.
+    ///
+    /// # Errors
+    /// No worker can be forked, or the pool was stopped.
+    pub async fn reserve(&self) -> Result<ReservedWorker, std::io::Error> {
+        self.workers.timeout_get(&Timeouts::default()).await.map_err(|error| match error {
+            PoolError::Backend(error) => error,
+            other => std::io::Error::other(other.to_string()),
+        })
+    }
+
+    /// Takes a worker out of the pool for good, ends it, and has it replaced.
+    pub fn discard(&self, worker: ReservedWorker, reason: DeathReason) {
+        Object::take(worker).end(reason);
+        self.supervisor.refill();
+    }
+
+    /// Workers that exist, busy or idle.
+    pub fn size(&self) -> usize {
+        self.workers.status().size
+    }
+
+    /// Workers that are scoring now.
+    pub fn busy(&self) -> usize {
+        let status = self.workers.status();
+        status.size.saturating_sub(status.available)
+    }
+
+    /// Process ids of the zygote (first) and its workers, for tests and memory metrics.
+    pub fn process_ids(&self) -> Vec<u32> {
+        self.zygote.process_ids()
+    }
+
+    /// Ends zygote and workers. Callers see to it that nothing is being scored.
+    pub async fn stop(&self) {
+        self.workers.close();
+        self.supervisor.stop().await;
+        self.zygote.stop().await;
+    }
+}

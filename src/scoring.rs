@@ -2,6 +2,8 @@
 //! doors call, and what stands behind it.
 
 pub mod catalog;
+pub mod direct;
+pub mod load;
 
 use std::future::Future;
 use std::pin::Pin;

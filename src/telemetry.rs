@@ -1,1 +1,5 @@
-//! Logging and metrics.
+//! What the operator sees: the log, the metrics, and which build this is.
+
+pub mod build;
+pub mod logging;
+pub mod metrics;

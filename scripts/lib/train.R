@@ -25,6 +25,7 @@ train_bundle <- function(name, packages, train) {
   started <- proc.time()[["elapsed"]]
   for (package in packages) suppressPackageStartupMessages(library(package, character.only = TRUE))
   bundle <- train(directory)
+  dir.create(dirname(made[[1L]]), recursive = TRUE, showWarnings = FALSE)
   replace_file(made[[1L]], function(path) saveRDS(bundle$model, path))
   replace_file(made[[2L]], function(path) write_text(to_json(bundle$sample), path))
   replace_file(made[[3L]], function(path) write_text(to_json(bundle$expected), path))

@@ -111,6 +111,9 @@ pub struct WorkerSettings {
     pub count: usize,
     /// Threads that BLAS and OpenMP may use within one worker.
     pub math_threads: usize,
+    /// Names of environment variables that model code may see, beside the few
+    /// that R needs.
+    pub environment: Vec<String>,
 }
 
 /// `[limits]`
@@ -190,7 +193,7 @@ impl Default for ModelSettings {
 
 impl Default for WorkerSettings {
     fn default() -> Self {
-        Self { count: 0, math_threads: 1 }
+        Self { count: 0, math_threads: 1, environment: Vec::new() }
     }
 }
 
@@ -208,5 +211,61 @@ impl Default for LimitSettings {
 impl Default for LogSettings {
     fn default() -> Self {
         Self { format: LogFormat::Pretty, filter: "info".to_owned() }
+    }
+}
+
+impl Settings {
+    /// Fills in the throw-away files of development mode where nothing was set:
+    /// the certificate with its key, and the pair of keys that signs and
+    /// verifies tokens. Pairs are never mixed with files of one's own.
+    pub fn apply_development_files(
+        &mut self,
+        certificate: PathBuf,
+        key: PathBuf,
+        verification_key: PathBuf,
+        signing_key: PathBuf,
+    ) {
+        if self.tls.certificate.is_none() && self.tls.key.is_none() {
+            self.tls = TlsSettings { certificate: Some(certificate), key: Some(key) };
+        }
+        if self.auth.keys.is_empty() && self.auth.hs256_secret_file.is_none() && self.auth.signing_key.is_none() {
+            self.auth.keys = vec![verification_key];
+            self.auth.signing_key = Some(signing_key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_development_files(mut settings: Settings) -> Settings {
+        settings.apply_development_files(
+            "dev.pem".into(),
+            "dev-key.pem".into(),
+            "verify.pem".into(),
+            "sign.pem".into(),
+        );
+        settings
+    }
+
+    #[test]
+    fn development_files_fill_what_is_empty() {
+        let settings = with_development_files(Settings::default());
+        assert_eq!(settings.tls.certificate, Some("dev.pem".into()));
+        assert_eq!(settings.tls.key, Some("dev-key.pem".into()));
+        assert_eq!(settings.auth.keys, [PathBuf::from("verify.pem")]);
+        assert_eq!(settings.auth.signing_key, Some("sign.pem".into()));
+        assert_eq!((settings.auth.issuer, settings.auth.audience), (None, None));
+    }
+
+    #[test]
+    fn development_files_replace_nothing() {
+        let own = Settings {
+            tls: TlsSettings { certificate: Some("own.pem".into()), key: Some("own-key.pem".into()) },
+            auth: AuthSettings { keys: vec!["own-verify.pem".into()], ..AuthSettings::default() },
+            ..Settings::default()
+        };
+        assert_eq!(with_development_files(own.clone()), own);
     }
 }

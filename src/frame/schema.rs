@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 /// Name of the input of a model that has just one.
 pub const SINGLE_INPUT: &str = "data";
 
+/// Key in the metadata of a dictionary field that makes it an ordered factor.
+pub const ORDERED_KEY: &str = "rscore.ordered";
+
 /// Type of a column, named after the R vector that it becomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -49,6 +52,22 @@ impl ColumnType {
             Self::Date => DataType::Date32,
             Self::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
             Self::Any => return None,
+        })
+    }
+
+    /// The type of that name, as manifests and `bootstrap.R` write it.
+    pub fn parse(name: &str) -> Option<Self> {
+        Some(match name {
+            "double" => Self::Double,
+            "integer" => Self::Integer,
+            "logical" => Self::Logical,
+            "character" => Self::Character,
+            "factor" => Self::Factor,
+            "ordered" => Self::Ordered,
+            "date" => Self::Date,
+            "timestamp" => Self::Timestamp,
+            "any" => Self::Any,
+            _ => return None,
         })
     }
 
@@ -126,7 +145,11 @@ impl Column {
 
     /// The Arrow field of decoded data; `None` for [`ColumnType::Any`].
     pub fn field(&self) -> Option<Field> {
-        Some(Field::new(&self.name, self.kind.data_type()?, true))
+        let field = Field::new(&self.name, self.kind.data_type()?, true);
+        Some(match self.kind {
+            ColumnType::Ordered => field.with_metadata([(ORDERED_KEY.to_owned(), "true".to_owned())]),
+            _ => field,
+        })
     }
 }
 

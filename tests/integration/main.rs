@@ -1,1 +1,6 @@
-//! Integration tests through the front door.
+//! Integration tests: the worker's protocol with real R, and the server through
+//! its front door. One binary, so that the crate is linked once.
+
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod engine;

@@ -1,0 +1,180 @@
+//! `rscore serve`: the server.
+
+mod development;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Args;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::arguments::{ServerArguments, SettingsArguments};
+use super::{BAD_CONFIGURATION, output};
+use crate::app::{Application, Parts};
+use crate::auth::Verifier;
+use crate::config::{Settings, reference, worker_environment};
+use crate::lifecycle::Drained;
+use crate::telemetry::metrics;
+use crate::tls::development::DevelopmentFiles;
+use crate::tls;
+
+/// Serve models over HTTPS
+#[derive(Debug, Clone, Args)]
+#[command(
+    after_help = "Examples:\n  \
+        rscore serve --models models --dev\n  \
+        rscore serve --config rscore.toml\n  \
+        rscore serve --models models --tls-certificate server.pem --tls-key server-key.pem --auth-key tokens.pem",
+    after_long_help = format!(
+        "Examples:\n  \
+        rscore serve --models models --dev\n  \
+        rscore serve --config rscore.toml\n  \
+        rscore serve --models models --tls-certificate server.pem --tls-key server-key.pem --auth-key tokens.pem\n\n{}",
+        reference::as_help()
+    )
+)]
+pub struct ServeArguments {
+    /// Where settings come from.
+    #[command(flatten)]
+    pub settings: SettingsArguments,
+    /// Settings that are flags.
+    #[command(flatten)]
+    pub server: ServerArguments,
+    /// Try it out: listen on loopback only, with a throw-away certificate and signing key [environment: RSCORE_DEV]
+    #[arg(long)]
+    pub dev: bool,
+}
+
+/// Serves until it is told to stop.
+pub fn run(arguments: &ServeArguments, mut settings: Settings) -> ExitCode {
+    let development = match arguments.dev.then(|| development::prepare(&mut settings)).transpose() {
+        Ok(files) => files,
+        Err(error) => return output::fail(&error),
+    };
+    match secure_parts(&settings) {
+        Ok((tls, verifier)) => {
+            let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+                Ok(runtime) => runtime,
+                Err(error) => return output::fail(&format!("the runtime can't be started: {error}")),
+            };
+            match runtime.block_on(serve(settings, tls, verifier, development)) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => output::fail(&error),
+            }
+        }
+        Err(problems) => {
+            output::complain(&format!("the keys or certificates can't be used:\n{problems}"));
+            ExitCode::from(BAD_CONFIGURATION)
+        }
+    }
+}
+
+type SecureParts = (Option<Arc<rustls::ServerConfig>>, Verifier);
+
+/// Reads certificate and keys before anything else is started; all that is wrong
+/// with either is said at once.
+fn secure_parts(settings: &Settings) -> Result<SecureParts, String> {
+    let verifier = Verifier::from_settings(&settings.auth).map_err(|error| error.to_string());
+    let tls = match settings.server.insecure_http {
+        true => Ok(None),
+        false => tls::server_config(&settings.tls).map(Some).map_err(|error| error.to_string()),
+    };
+    match (tls, verifier) {
+        (Ok(tls), Ok(verifier)) => Ok((tls, verifier)),
+        (tls, verifier) => Err([tls.err(), verifier.err()].into_iter().flatten().collect::<Vec<_>>().join("\n")),
+    }
+}
+
+async fn serve(
+    settings: Settings,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    verifier: Verifier,
+    development: Option<DevelopmentFiles>,
+) -> io::Result<()> {
+    // Before the listeners open, so that a signal in between is not lost.
+    let stop = Stop::listen()?;
+    if settings.server.insecure_http {
+        tracing::warn!(
+            "server.insecure_http is on: callers and their tokens are not protected by TLS; \
+             use it only behind a mesh or proxy that is"
+        );
+    }
+    let callers = bind("server.listen", settings.server.listen)?;
+    let operator = bind("server.admin_listen", settings.server.admin_listen)?;
+    if tls.is_some()
+        && let Ok(expiry) = tls::certificate_expiry(&settings.tls)
+    {
+        metrics::install();
+        metrics::certificate_expiry(expiry);
+    }
+    let application = Application::start(Parts {
+        callers,
+        operator,
+        tls,
+        verifier: Arc::new(verifier),
+        executable: std::env::current_exe()?,
+        environment: worker_environment(&settings.workers),
+        settings: settings.clone(),
+    })?;
+    let (callers, operator) = (application.callers_address(), application.operator_address());
+    tracing::info!("listening on {callers} for callers and on {operator} for the operator");
+
+    let loaded = application.loaded();
+    let catalog = application.catalog().clone();
+    tokio::spawn(async move {
+        loaded.await;
+        tracing::info!("all models were looked at; GET /readyz on {operator} says whether all can be scored");
+        if let Some(files) = development {
+            output::print(&development::welcome(&settings, &files, &catalog, callers, operator));
+        }
+    });
+    match application.run(stop.asked()).await? {
+        Drained::Clean => tracing::info!("stopped; every accepted request was answered"),
+        Drained::TimedOut { in_flight } => {
+            tracing::error!("stopped at server.drain_timeout with {in_flight} requests unanswered");
+        }
+    }
+    Ok(())
+}
+
+fn bind(key: &str, address: SocketAddr) -> io::Result<TcpListener> {
+    TcpListener::bind(address)
+        .map_err(|error| io::Error::new(error.kind(), format!("{key}: {address} can't be listened on: {error}")))
+}
+
+/// The signals that end the server.
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    fn listen() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Resolves at the first SIGTERM or SIGINT. A second one ends the process at
+    /// once; workers end with their sockets.
+    async fn asked(mut self) {
+        self.next().await;
+        tokio::spawn(async move {
+            self.next().await;
+            output::complain(&"stopped at once by a second signal");
+            exit_at_once();
+        });
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a second signal asks for just this")]
+fn exit_at_once() -> ! {
+    std::process::exit(1)
+}

@@ -1,0 +1,270 @@
+//! What each setting means, in one table. Names in the environment and
+//! defaults are derived from [`Settings`](super::Settings), never typed here.
+
+use std::fmt::Write;
+
+use serde_json::Value;
+
+use super::environment;
+use super::keys;
+
+pub use super::keys::environment_name;
+
+/// The text about one setting.
+#[derive(Debug)]
+pub struct Entry {
+    /// Section and name, such as `server.listen`.
+    pub key: &'static str,
+    /// What a value must be, as a noun phrase.
+    pub expected: &'static str,
+    /// What it does: the first sentence stands alone in the help of a flag.
+    pub help: &'static str,
+}
+
+const ADDRESS: &str = "an IP address with a port, such as 127.0.0.1:8443 or [::]:8443";
+const COUNT: &str = "a whole number, 0 or more";
+const BYTES: &str = "a whole number of bytes";
+const NAMES: &str = "a list of names";
+const SWITCH: &str = "true or false";
+const DURATION: &str = "a duration as text, such as 500ms, 30s, 5m or 1h 30m";
+const FILE: &str = "the path of a file";
+const TEXT: &str = "text";
+
+const fn entry(key: &'static str, expected: &'static str, help: &'static str) -> Entry {
+    Entry { key, expected, help }
+}
+
+/// All settings, section by section.
+pub const ENTRIES: &[Entry] = &[
+    entry("server.listen", ADDRESS, "Address of the callers' listener. With --dev the default is 127.0.0.1:8443."),
+    entry(
+        "server.admin_listen",
+        ADDRESS,
+        "Address of the operator's listener, which serves metrics and probes over plain HTTP without tokens. \
+         Keep it away from callers.",
+    ),
+    entry(
+        "server.insecure_http",
+        SWITCH,
+        "Serve callers over plain HTTP, for a pod behind a mesh that does TLS. Tokens are still required.",
+    ),
+    entry("server.threads", COUNT, "Threads that serve HTTP. 0 means one per core."),
+    entry(
+        "server.max_connections",
+        COUNT,
+        "Connections of callers that may be open at once. More wait to be accepted.",
+    ),
+    entry("server.keep_alive", DURATION, "How long an idle connection is kept open."),
+    entry("server.head_timeout", DURATION, "How long a TLS handshake and the head of a request may take."),
+    entry("server.body_timeout", DURATION, "How long the body of a request may take to arrive."),
+    entry(
+        "server.drain_timeout",
+        DURATION,
+        "How long requests in flight may go on after a stop was asked for. Keep it below the grace period of what \
+         stops the server, 30s on Kubernetes.",
+    ),
+    entry(
+        "server.expose_model_errors",
+        SWITCH,
+        "Whether callers see the message of an R error in a model. The log always has it.",
+    ),
+    entry("tls.certificate", FILE, "PEM file with the server's certificate chain, leaf first. Goes with tls.key."),
+    entry("tls.key", FILE, "PEM file with the private key of the certificate."),
+    entry(
+        "auth.keys",
+        "a list of paths (separated by commas in the environment)",
+        "Files with the keys that verify tokens, PEM public keys or JWK sets. Each key fixes its algorithm.",
+    ),
+    entry(
+        "auth.hs256_secret_file",
+        FILE,
+        "File with the shared secret of HS256 tokens. Such tokens are refused when it is not set.",
+    ),
+    entry(
+        "auth.signing_key",
+        FILE,
+        "PEM file with the private key that `rscore token` signs with. Serving never needs it.",
+    ),
+    entry("auth.issuer", TEXT, "The issuer (`iss`) that tokens must carry. Any is accepted when it is not set."),
+    entry("auth.audience", TEXT, "The audience (`aud`) that tokens must carry. Any is accepted when it is not set."),
+    entry("auth.leeway", DURATION, "Allowance for clocks that differ when the times of a token are checked."),
+    entry("models.path", "the path of a folder", "The model repository, a folder with a folder per model."),
+    entry(
+        "models.require_all",
+        SWITCH,
+        "Whether one model that can't be loaded makes the server unready. When false the others are served.",
+    ),
+    entry("models.load_timeout", DURATION, "How long loading one version of a model may take."),
+    entry(
+        "models.timeout",
+        DURATION,
+        "Longest time for a request, queueing included, of a model whose manifest gives none.",
+    ),
+    entry(
+        "workers.count",
+        COUNT,
+        "R computations that run at once over all models, and worker processes per model version. 0 means one per core.",
+    ),
+    entry(
+        "workers.math_threads",
+        COUNT,
+        "Threads that BLAS and OpenMP may use within one worker. More than 1 competes with other workers for cores.",
+    ),
+    entry(
+        "workers.environment",
+        NAMES,
+        "Environment variables that model code may see, beside the few that R needs (PATH, HOME, locale, time zone, R's own). \
+         All others, secrets of the server among them, are kept from it.",
+    ),
+    entry("limits.max_body_bytes", BYTES, "Largest body of a request, both as sent and after decompression."),
+    entry("limits.max_rows", COUNT, "Most rows of one request."),
+    entry(
+        "limits.max_requests",
+        COUNT,
+        "Most requests that are accepted and not yet answered. One more is refused with status 429.",
+    ),
+    entry("limits.max_reply_bytes", BYTES, "Largest answer of a worker."),
+    entry("log.format", "\"pretty\" or \"json\"", "How log lines look, for people or as one JSON object per line."),
+    entry(
+        "log.filter",
+        TEXT,
+        "What is logged: a level (error, warn, info, debug, trace), or levels by module such as info,rscore::http=debug.",
+    ),
+];
+
+/// The text about a key.
+pub fn find(key: &str) -> Option<&'static Entry> {
+    ENTRIES.iter().find(|entry| entry.key == key)
+}
+
+/// What a value of the key must be.
+pub(super) fn expected(key: &str) -> &'static str {
+    find(key).map_or("another value", |entry| entry.expected)
+}
+
+/// The default as it is written in the file; none for what is not set.
+pub fn default_text(key: &str) -> Option<String> {
+    keys::defaults().get(key).and_then(toml_literal)
+}
+
+/// Help of the flag that sets a key: its first sentence, then its other names.
+pub fn flag_help(key: &str) -> String {
+    let sentence = find(key).map_or("", |entry| entry.help.split(". ").next().unwrap_or_default());
+    let default = default_text(key).map(|text| format!(", default: {text}")).unwrap_or_default();
+    format!("{} [setting: {key}, environment: {}{default}]", sentence.trim_end_matches('.'), environment_name(key))
+}
+
+/// All settings as plain text, for long help.
+pub fn as_help() -> String {
+    let mut text = String::from(
+        "Settings (defaults < configuration file < environment < flags; relative paths are relative to the \
+         current directory):\n",
+    );
+    for entry in ENTRIES {
+        let default = default_text(entry.key).unwrap_or_else(|| "not set".to_owned());
+        _ = write!(
+            text,
+            "\n  {}\n      {}\n      [environment: {}, default: {default}]\n",
+            entry.key,
+            entry.help,
+            environment_name(entry.key)
+        );
+    }
+    text
+}
+
+/// All settings as a page of Markdown.
+pub fn as_markdown() -> String {
+    let mut text = format!(
+        "# Settings\n\n\
+         A value is taken from the last of these that has it: the default, the configuration file (TOML; `--config`, \
+         `{}`, else `rscore.toml` in the current directory), the environment, a flag. Relative paths are relative to the \
+         current directory. An unknown key is an error. An empty variable counts as not set.\n",
+        environment::CONFIG_FILE
+    );
+    let mut section = "";
+    for entry in ENTRIES {
+        let (current, name) = entry.key.split_once('.').unwrap_or(("", entry.key));
+        if current != section {
+            section = current;
+            _ = write!(text, "\n## [{section}]\n\n| key | environment | default | value | |\n|---|---|---|---|---|\n");
+        }
+        let default = default_text(entry.key).map_or_else(|| "not set".to_owned(), |text| format!("`{text}`"));
+        let name_in_environment = environment_name(entry.key);
+        _ = writeln!(text, "| `{name}` | `{name_in_environment}` | {default} | {} | {} |", entry.expected, entry.help);
+    }
+    text
+}
+
+/// A value as TOML; none for null.
+pub(super) fn toml_literal(value: &Value) -> Option<String> {
+    match value {
+        Value::Null => None,
+        Value::Array(values) => {
+            let values: Vec<String> = values.iter().filter_map(toml_literal).collect();
+            Some(format!("[{}]", values.join(", ")))
+        }
+        // Basic strings of TOML are JSON strings, but for DEL, which TOML wants escaped.
+        other => Some(other.to_string().replace('\u{7f}', "\\u007F")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_table_covers_every_setting_once() {
+        let described: BTreeSet<&str> = ENTRIES.iter().map(|entry| entry.key).collect();
+        let all: BTreeSet<&str> = keys::defaults().keys().map(String::as_str).collect();
+        assert_eq!(described, all);
+        assert_eq!(described.len(), ENTRIES.len(), "a key is listed twice");
+    }
+
+    #[test]
+    fn every_text_is_whole_sentences() {
+        for entry in ENTRIES {
+            assert!(entry.help.ends_with('.'), "{}", entry.key);
+            assert!(entry.help.starts_with(char::is_uppercase), "{}", entry.key);
+            assert!(!entry.expected.is_empty(), "{}", entry.key);
+        }
+    }
+
+    #[test]
+    fn expectations_match_what_is_accepted() {
+        // A value that fits the words must be accepted, one of another type must not.
+        for entry in ENTRIES {
+            let (good, bad): (Value, Value) = match entry.expected {
+                ADDRESS => ("[::]:8443".into(), "localhost".into()),
+                COUNT | BYTES => (1.into(), (-1).into()),
+                SWITCH => (true.into(), "yes".into()),
+                DURATION => ("1h 30m".into(), "soon".into()),
+                text if text.starts_with("a list") => (vec!["a.pem"].into(), "a.pem".into()),
+                text if text.starts_with('"') => ("json".into(), "xml".into()),
+                _ => ("text".into(), 1.into()),
+            };
+            assert!(keys::settings_with(entry.key, good).is_ok(), "{}", entry.key);
+            assert!(keys::settings_with(entry.key, bad).is_err(), "{}", entry.key);
+        }
+    }
+
+    #[test]
+    fn flag_help_has_every_name_and_the_default() {
+        assert_eq!(
+            flag_help("server.admin_listen"),
+            "Address of the operator's listener, which serves metrics and probes over plain HTTP without tokens \
+             [setting: server.admin_listen, environment: RSCORE_SERVER__ADMIN_LISTEN, default: \"127.0.0.1:9090\"]"
+        );
+    }
+
+    #[test]
+    fn markdown_has_a_row_per_setting() {
+        let page = as_markdown();
+        for entry in ENTRIES {
+            let name = environment_name(entry.key);
+            assert_eq!(page.lines().filter(|line| line.contains(&format!("`{name}`"))).count(), 1, "{name}");
+        }
+    }
+}

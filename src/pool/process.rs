@@ -1,0 +1,41 @@
+//! Starting the zygote's process: `rscore worker` in a process group of its own,
+//! with a chosen environment, its control socket as standard input, and its
+//! output collected line by line.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::process::Stdio;
+
+use tokio::net::UnixStream;
+use tokio::process::{Child, Command};
+
+use super::PoolSettings;
+use super::output;
+
+/// Starts a zygote; returns the process and the front end's end of its control
+/// socket.
+pub(super) fn spawn(settings: &PoolSettings) -> io::Result<(Child, UnixStream)> {
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+    ours.set_nonblocking(true)?;
+    let mut child = Command::new(&settings.executable)
+        .arg("worker")
+        .env_clear()
+        .envs(settings.environment.iter().map(|(name, value)| (name, value)))
+        // R restores a workspace that it finds where it starts.
+        .current_dir("/")
+        // A terminal's interrupt is for the front end, which drains; and one signal
+        // to the group reaches every worker.
+        .process_group(0)
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    if let Some(stdout) = child.stdout.take() {
+        output::collect(settings.model.clone(), settings.version, output::Stream::Standard, stdout);
+    }
+    if let Some(stderr) = child.stderr.take() {
+        output::collect(settings.model.clone(), settings.version, output::Stream::Error, stderr);
+    }
+    Ok((child, UnixStream::from_std(ours)?))
+}

@@ -1,0 +1,156 @@
+//! Keeps a pool at its size: replaces workers that died as soon as their death is
+//! known, and starts another zygote beside the workers when it is the zygote
+//! that died.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use deadpool::managed::{Pool, PoolError, TimeoutType, Timeouts};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use super::manager::Manager;
+use super::zygote::{Event, Zygote, ZygoteSlot};
+use super::PoolSettings;
+use crate::telemetry::metrics::{self, DeathReason};
+use crate::worker::protocol::ExitStatus;
+
+/// Pause before the second attempt to start a zygote; doubles up to
+/// [`MAX_BACKOFF`].
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+const MAX_BACKOFF: Duration = Duration::from_secs(30);
+
+/// Handle of the task that watches over a pool.
+pub(super) struct Supervisor {
+    events: mpsc::UnboundedSender<Event>,
+    stop: Mutex<Option<oneshot::Sender<()>>>,
+    task: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Supervisor {
+    pub(super) fn spawn(
+        settings: Arc<PoolSettings>,
+        workers: Pool<Manager>,
+        zygote: Arc<ZygoteSlot>,
+        events: mpsc::UnboundedSender<Event>,
+        inbox: mpsc::UnboundedReceiver<Event>,
+    ) -> Self {
+        let (stop, stopped) = oneshot::channel();
+        let watch = Watch { settings, workers, zygote, events: events.clone() };
+        let task = tokio::spawn(async move {
+            tokio::select! {
+                () = watch.run(inbox) => {}
+                _ = stopped => {}
+            }
+        });
+        Self { events, stop: Mutex::new(Some(stop)), task: Mutex::new(Some(task)) }
+    }
+
+    /// Asks for the pool to be brought back to its size.
+    pub(super) fn refill(&self) {
+        let _ = self.events.send(Event::Refill);
+    }
+
+    /// Stops watching; workers and zygote stay as they are.
+    pub(super) async fn stop(&self) {
+        let stop = self.stop.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        drop(stop);
+        let task = self.task.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        if let Some(task) = task {
+            let _ = task.await;
+        }
+    }
+}
+
+struct Watch {
+    settings: Arc<PoolSettings>,
+    workers: Pool<Manager>,
+    zygote: Arc<ZygoteSlot>,
+    events: mpsc::UnboundedSender<Event>,
+}
+
+impl Watch {
+    async fn run(&self, mut inbox: mpsc::UnboundedReceiver<Event>) {
+        while let Some(event) = inbox.recv().await {
+            match event {
+                Event::WorkerEnded { id, status, expected } => self.note_death(id, status, expected),
+                Event::ZygoteEnded { generation } if generation == self.zygote.current().generation() => {
+                    tracing::error!(
+                        model.name = %self.settings.model,
+                        model.version = self.settings.version,
+                        "the zygote ended; its workers go on while another one loads"
+                    );
+                    self.restart_zygote().await;
+                }
+                Event::ZygoteEnded { .. } => continue,
+                Event::Refill => {}
+            }
+            // Events that arrived meanwhile ask for the same.
+            self.workers.retain(|worker, _| worker.is_idle_and_alive());
+            if let Err(error) = fill(&self.workers).await {
+                tracing::error!(
+                    model.name = %self.settings.model,
+                    model.version = self.settings.version,
+                    error = %error,
+                    "a worker could not be forked"
+                );
+            }
+        }
+    }
+
+    fn note_death(&self, id: u64, status: ExitStatus, expected: Option<DeathReason>) {
+        let reason = expected.unwrap_or(DeathReason::Crashed);
+        metrics::worker_died((&self.settings.model, self.settings.version), reason);
+        if expected.is_none() {
+            tracing::warn!(
+                model.name = %self.settings.model,
+                model.version = self.settings.version,
+                worker.id = id,
+                "a worker died ({status}); another one takes its place"
+            );
+        }
+    }
+
+    async fn restart_zygote(&self) {
+        let mut backoff = FIRST_BACKOFF;
+        loop {
+            match Zygote::start(&self.settings, &self.events).await {
+                Ok((zygote, _)) => {
+                    self.zygote.replace(zygote);
+                    return;
+                }
+                Err(error) => {
+                    tracing::error!(
+                        model.name = %self.settings.model,
+                        model.version = self.settings.version,
+                        error = %error,
+                        "another zygote could not be started; next attempt in {} ms",
+                        backoff.as_millis()
+                    );
+                }
+            }
+            tokio::time::sleep(backoff).await;
+            backoff = (backoff * 2).min(MAX_BACKOFF);
+        }
+    }
+}
+
+/// Forks workers until the pool has its size.
+///
+/// `deadpool` makes an object only for somebody who asks while none is idle, so
+/// this takes every idle worker for the moments that the forks last. Requests
+/// that come meanwhile wait in the pool's queue and get theirs as they return.
+pub(super) async fn fill(workers: &Pool<Manager>) -> std::io::Result<()> {
+    let at_once = Timeouts { wait: Some(Duration::ZERO), ..Timeouts::default() };
+    let mut held = Vec::new();
+    while workers.status().size < workers.status().max_size {
+        match workers.timeout_get(&at_once).await {
+            Ok(worker) => held.push(worker),
+            Err(PoolError::Timeout(TimeoutType::Wait) | PoolError::Closed) => break,
+            Err(PoolError::Backend(error)) => return Err(error),
+            Err(error) => return Err(std::io::Error::other(error.to_string())),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,209 @@
+//! From a bundle on disk to a scorer: start its pool, settle its schemas, and
+//! prove with the bundle's own sample that it gives what it should. `serve` and
+//! `check` load the same way.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::catalog::ModelInfo;
+use super::direct::{DirectScorer, ScoringSlots};
+use super::{Score, ScoreRequest, Scored, Scorer};
+use crate::error::Error;
+use crate::frame::json::{self, DecodeOptions, NonFinite};
+use crate::frame::schema::InputSchemas;
+use crate::model::manifest::ManifestError;
+use crate::model::{Bundle, BundleError};
+use crate::pool::{PoolSettings, StartError, WorkerPool};
+use crate::worker::protocol::LoadRequest;
+
+/// What loading needs to know of the server.
+#[derive(Debug, Clone)]
+pub struct LoadContext {
+    /// The rscore binary.
+    pub executable: PathBuf,
+    /// Environment of workers.
+    pub environment: Vec<(String, String)>,
+    /// Workers per model version.
+    pub workers: usize,
+    /// Scoring slots over all models.
+    pub slots: ScoringSlots,
+    /// How long loading may take.
+    pub load_timeout: Duration,
+    /// Longest time of a request where the manifest says nothing.
+    pub timeout: Duration,
+    /// Most rows of a request.
+    pub max_rows: usize,
+    /// Largest answer of a worker in bytes.
+    pub max_reply_bytes: usize,
+}
+
+/// A version that loaded and passed its own check.
+pub struct LoadedVersion {
+    /// Metadata.
+    pub info: ModelInfo,
+    /// Scores its requests.
+    pub scorer: Scorer,
+    /// Its workers; stopped by whoever stops the server.
+    pub pool: Arc<WorkerPool>,
+    /// What the sample gave, if there is one.
+    pub sample: Option<Scored>,
+    /// Version of R.
+    pub r_version: String,
+}
+
+/// Why a version could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The folder is not a bundle.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// The worker process could not load it.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// Manifest and model disagree.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// The sample is not JSON, does not fit the schema, or can't be scored.
+    #[error("sample.json: {0}")]
+    Sample(Error),
+    /// The expected file is not a JSON array.
+    #[error("expected.json: {0}")]
+    Expected(String),
+}
+
+/// Loads one version.
+///
+/// # Errors
+/// See [`LoadError`]; its text is for the operator.
+pub async fn load(name: &str, version: u32, directory: PathBuf, context: &LoadContext) -> Result<LoadedVersion, LoadError> {
+    let bundle = tokio::task::spawn_blocking(move || Bundle::open(&directory))
+        .await
+        .map_err(|error| StartError::System(std::io::Error::other(error)))??;
+    let settings = PoolSettings {
+        model: Arc::from(name),
+        version,
+        executable: context.executable.clone(),
+        environment: context.environment.clone(),
+        load: load_request(&bundle),
+        size: context.workers,
+        load_timeout: context.load_timeout,
+        max_reply_bytes: context.max_reply_bytes,
+    };
+    let (pool, loaded) = WorkerPool::start(settings).await?;
+    let pool = Arc::new(pool);
+    let finish = async {
+        let schemas = bundle.manifest.schemas(loaded.columns, bundle.script.is_some())?;
+        let scorer = DirectScorer::new(pool.clone(), context.slots.clone(), bundle.manifest.rows_like.clone());
+        let timeout = bundle.manifest.timeout.unwrap_or(context.timeout);
+        let sample = check_sample(&bundle, &scorer, &schemas, timeout, context.max_rows).await?;
+        let info = ModelInfo {
+            description: bundle.manifest.description.clone(),
+            class: loaded.class,
+            packages: loaded.packages,
+            digest: bundle.digest.clone(),
+            schemas,
+            timeout,
+            sample: match &bundle.sample {
+                Some(text) => Some(Arc::from(RawValue::from_string(text.trim().to_owned()).map_err(|error| {
+                    LoadError::Sample(Error::malformed(error.to_string()))
+                })?)),
+                None => None,
+            },
+        };
+        Ok::<_, LoadError>((info, Arc::new(scorer) as Scorer, sample))
+    };
+    match finish.await {
+        Ok((info, scorer, sample)) => Ok(LoadedVersion { info, scorer, pool, sample, r_version: loaded.r_version }),
+        Err(error) => {
+            pool.stop().await;
+            Err(error)
+        }
+    }
+}
+
+fn load_request(bundle: &Bundle) -> LoadRequest {
+    let text = |path: &std::path::Path| path.to_string_lossy().into_owned();
+    let inputs = match bundle.manifest.inputs.as_slice() {
+        [] => vec![crate::frame::schema::SINGLE_INPUT.to_owned()],
+        inputs => inputs.iter().map(|(name, _)| name.clone()).collect(),
+    };
+    LoadRequest {
+        directory: text(&bundle.directory),
+        script: bundle.script.as_deref().map(text),
+        packages: bundle.manifest.packages.clone(),
+        predict: bundle.manifest.predict.clone(),
+        inputs,
+    }
+}
+
+async fn check_sample(
+    bundle: &Bundle,
+    scorer: &dyn Score,
+    schemas: &InputSchemas,
+    timeout: Duration,
+    max_rows: usize,
+) -> Result<Option<Scored>, LoadError> {
+    let Some(sample) = &bundle.sample else { return Ok(None) };
+    let options = DecodeOptions { max_rows, non_finite_strings: true };
+    let decoded = json::decode(sample.as_bytes(), schemas, options).map_err(LoadError::Sample)?;
+    let request = ScoreRequest {
+        inputs: decoded.inputs,
+        deadline: Instant::now() + timeout,
+        request_id: Arc::from("sample"),
+    };
+    let scored = scorer.score(request).await.map_err(LoadError::Sample)?;
+    if let Some(expected) = &bundle.expected {
+        let mut got = Vec::new();
+        json::encode_predictions(&scored.batch, scored.unnamed, NonFinite::String, &mut got)
+            .map_err(LoadError::Sample)?;
+        compare(expected, &got).map_err(LoadError::Expected)?;
+    }
+    Ok(Some(scored))
+}
+
+/// Compares predictions value by value; numbers must be the same doubles.
+fn compare(expected: &str, got: &[u8]) -> Result<(), String> {
+    let expected: Vec<Value> =
+        serde_json::from_str(expected).map_err(|error| format!("not an array of predictions: {error}"))?;
+    let got: Vec<Value> = serde_json::from_slice(got).map_err(|error| error.to_string())?;
+    if expected.len() != got.len() {
+        return Err(format!("it has {} predictions, the sample gives {}", expected.len(), got.len()));
+    }
+    for (row, (expected, got)) in expected.iter().zip(&got).enumerate() {
+        if !same(expected, got) {
+            return Err(format!("row {row} should be {expected} and is {got}"));
+        }
+    }
+    Ok(())
+}
+
+fn same(expected: &Value, got: &Value) -> bool {
+    match (expected, got) {
+        (Value::Number(expected), Value::Number(got)) => {
+            expected.as_f64().map(f64::to_bits) == got.as_f64().map(f64::to_bits)
+        }
+        (Value::Object(expected), Value::Object(got)) => {
+            expected.len() == got.len()
+                && expected.iter().all(|(key, value)| got.get(key).is_some_and(|got| same(value, got)))
+        }
+        (expected, got) => expected == got,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn predictions_are_compared_by_value() {
+        assert_eq!(compare("[1, 2.5, null]", b"[1.0,2.5,null]"), Ok(()));
+        assert_eq!(compare(r#"[{"a": 1, "b": "x"}]"#, br#"[{"b":"x","a":1.0}]"#), Ok(()));
+        for wrong in ["[1, 2.5]", "[1, 2.5000000000000004, null]", "[1, 2.5, 0]", "{}"] {
+            assert!(compare(wrong, b"[1.0,2.5,null]").is_err(), "{wrong}");
+        }
+    }
+}

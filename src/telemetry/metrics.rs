@@ -1,0 +1,182 @@
+//! The metrics: a function for each thing that is measured, so that no other
+//! part writes the name of a metric or of a label, and the text that Prometheus
+//! scrapes. Before [`install`] all of them do nothing.
+
+pub mod catalogue;
+pub mod labels;
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use metrics::{Counter, Gauge, Histogram, Label, SharedString};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+
+use self::catalogue::{CATALOGUE, Kind, Metric};
+pub use self::labels::{DeathReason, Model, Stage, StartReason, WorkerState};
+use super::build;
+
+static INSTALLED: OnceLock<PrometheusHandle> = OnceLock::new();
+
+/// Starts counting in this process and gives the handle that reads the counts.
+/// Later calls give the same handle, for several servers may run in one process.
+pub fn install() -> &'static PrometheusHandle {
+    INSTALLED.get_or_init(|| {
+        let recorder = recorder();
+        let handle = recorder.handle();
+        match metrics::set_global_recorder(recorder) {
+            Ok(()) => start(),
+            Err(_) => tracing::error!("Metrics go elsewhere: another recorder was installed before"),
+        }
+        handle
+    })
+}
+
+/// All metrics in the text format of Prometheus; empty before [`install`].
+pub fn render() -> String {
+    INSTALLED.get().map(PrometheusHandle::render).unwrap_or_default()
+}
+
+/// Sorts observations into their buckets. They pile up until this or [`render`]
+/// is called: call it every few seconds, for maybe nobody scrapes.
+pub fn upkeep() {
+    if let Some(handle) = INSTALLED.get() {
+        handle.run_upkeep();
+    }
+}
+
+/// A request was answered. `model` is what the catalog found for it, and
+/// nothing when it found none.
+pub fn request(door: &'static str, model: Option<Model<'_>>, status: u16, duration: Duration) {
+    let (name, version) = match model {
+        Some((name, version)) => (name.to_owned().into(), version.to_string().into()),
+        None => (SharedString::const_str(""), SharedString::const_str("")),
+    };
+    counter(&catalogue::REQUESTS, [name.clone(), version, door.into(), status.to_string().into()]).increment(1);
+    histogram(&catalogue::REQUEST_DURATION, [name, door.into()]).record(duration);
+}
+
+/// A request spent so long in a stage.
+pub fn stage(stage: Stage, model: Model<'_>, duration: Duration) {
+    histogram(&catalogue::STAGE_DURATION, [model.0.to_owned().into(), stage.name().into()]).record(duration);
+}
+
+/// The number of requests that were begun and are not yet answered changed.
+pub fn in_flight(change: f64) {
+    gauge(&catalogue::IN_FLIGHT, []).increment(change);
+}
+
+/// A request was turned away before any work was done for it.
+pub fn rejected(reason: &'static str) {
+    counter(&catalogue::REJECTED, [reason.into()]).increment(1);
+}
+
+/// A request had no token that allows it.
+pub fn auth_failure(reason: &'static str) {
+    counter(&catalogue::AUTH_FAILURES, [reason.into()]).increment(1);
+}
+
+/// A call of R scored so many rows.
+pub fn batch(model: Model<'_>, rows: usize) {
+    histogram(&catalogue::BATCH_ROWS, version(model)).record(rows as f64);
+}
+
+/// So many rows wait for a worker.
+pub fn queue_rows(model: Model<'_>, rows: usize) {
+    gauge(&catalogue::QUEUE_ROWS, version(model)).set(rows as f64);
+}
+
+/// So many workers are in a state.
+pub fn workers(model: Model<'_>, state: WorkerState, count: usize) {
+    gauge(&catalogue::WORKERS, with(model, state.name())).set(count as f64);
+}
+
+/// A worker was started.
+pub fn worker_started(model: Model<'_>, reason: StartReason) {
+    counter(&catalogue::WORKER_STARTS, with(model, reason.name())).increment(1);
+}
+
+/// A worker ended.
+pub fn worker_died(model: Model<'_>, reason: DeathReason) {
+    counter(&catalogue::WORKER_DEATHS, with(model, reason.name())).increment(1);
+}
+
+/// Resident memory of all workers of a version, in bytes.
+pub fn worker_rss(model: Model<'_>, bytes: u64) {
+    gauge(&catalogue::WORKER_RSS, version(model)).set(bytes as f64);
+}
+
+/// A version was loaded, in so much time.
+pub fn model_loaded(model: Model<'_>, digest: &str, duration: Duration) {
+    gauge(&catalogue::MODEL_LOAD, version(model)).set(duration);
+    gauge(&catalogue::MODEL_INFO, with(model, digest.to_owned())).set(1.0);
+}
+
+/// A version is no longer served.
+pub fn model_unloaded(model: Model<'_>, digest: &str) {
+    gauge(&catalogue::MODEL_INFO, with(model, digest.to_owned())).set(0.0);
+}
+
+/// The certificate in use expires at this time, in seconds since 1970.
+pub fn certificate_expiry(timestamp: i64) {
+    gauge(&catalogue::TLS_EXPIRY, []).set(timestamp as f64);
+}
+
+/// A recorder with the buckets of the catalogue.
+fn recorder() -> PrometheusRecorder {
+    let mut builder = PrometheusBuilder::new();
+    for metric in CATALOGUE {
+        if let Kind::Histogram(bounds) = metric.kind {
+            builder = builder
+                .set_buckets_for_metric(Matcher::Full(metric.name.to_owned()), bounds)
+                .expect("the catalogue has no histogram without buckets");
+        }
+    }
+    builder.build_recorder()
+}
+
+/// Registers the help of all metrics and sets those that never change.
+fn start() {
+    for Metric { name, help, kind, unit, .. } in CATALOGUE {
+        match (kind, *unit) {
+            (Kind::Counter, Some(unit)) => metrics::describe_counter!(*name, unit, *help),
+            (Kind::Counter, None) => metrics::describe_counter!(*name, *help),
+            (Kind::Gauge, Some(unit)) => metrics::describe_gauge!(*name, unit, *help),
+            (Kind::Gauge, None) => metrics::describe_gauge!(*name, *help),
+            (Kind::Histogram(_), Some(unit)) => metrics::describe_histogram!(*name, unit, *help),
+            (Kind::Histogram(_), None) => metrics::describe_histogram!(*name, *help),
+        }
+    }
+    let commit = build::COMMIT.unwrap_or("unknown");
+    gauge(&catalogue::BUILD_INFO, [build::VERSION.into(), commit.into(), build::PROFILE.into()]).set(1.0);
+    gauge(&catalogue::IN_FLIGHT, []).set(0.0);
+}
+
+fn version((name, version): Model<'_>) -> [SharedString; 2] {
+    [name.to_owned().into(), version.to_string().into()]
+}
+
+fn with(model: Model<'_>, last: impl Into<SharedString>) -> [SharedString; 3] {
+    let [name, version] = version(model);
+    [name, version, last.into()]
+}
+
+/// The catalogue's label names with these values.
+fn labelled<const N: usize>(metric: &Metric, values: [SharedString; N]) -> Vec<Label> {
+    debug_assert_eq!(metric.labels.len(), N, "{}", metric.name);
+    metric.labels.iter().zip(values).map(|(&name, value)| Label::new(name, value)).collect()
+}
+
+fn counter<const N: usize>(metric: &'static Metric, values: [SharedString; N]) -> Counter {
+    metrics::counter!(metric.name, labelled(metric, values))
+}
+
+fn gauge<const N: usize>(metric: &'static Metric, values: [SharedString; N]) -> Gauge {
+    metrics::gauge!(metric.name, labelled(metric, values))
+}
+
+fn histogram<const N: usize>(metric: &'static Metric, values: [SharedString; N]) -> Histogram {
+    metrics::histogram!(metric.name, labelled(metric, values))
+}
+
+#[cfg(test)]
+mod tests;

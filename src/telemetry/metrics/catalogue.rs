@@ -1,0 +1,201 @@
+//! Every metric: its name, what it counts, its unit and its labels. Names are
+//! written here and nowhere else; a test keeps them to the conventions of
+//! Prometheus ("Metric and label naming": base units, the unit as a suffix,
+//! `_total` for counters).
+
+use metrics::Unit;
+
+/// Prefix of every name.
+pub const PREFIX: &str = "rscore_";
+
+/// A metric.
+#[derive(Debug)]
+pub struct Metric {
+    /// Name with prefix.
+    pub name: &'static str,
+    /// What is measured, as one sentence.
+    pub help: &'static str,
+    /// How values behave.
+    pub kind: Kind,
+    /// Unit, where values have one.
+    pub unit: Option<Unit>,
+    /// Names of the labels, in the order in which values are given.
+    pub labels: &'static [&'static str],
+}
+
+/// How the values of a metric behave.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Observations, counted in buckets with these upper bounds.
+    Histogram(&'static [f64]),
+}
+
+/// Upper bounds for durations of requests and their stages, in seconds: from
+/// less than a cheap model takes to the default timeout.
+const SECONDS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
+/// Upper bounds for rows of a batch.
+const ROWS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0];
+
+const fn metric(
+    name: &'static str,
+    kind: Kind,
+    unit: Option<Unit>,
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> Metric {
+    Metric { name, help, kind, unit, labels }
+}
+
+pub(super) static REQUESTS: Metric = metric(
+    "rscore_requests_total",
+    Kind::Counter,
+    None,
+    &["model", "version", "door", "code"],
+    "Requests that were answered, by HTTP status; model and version are empty when none was found.",
+);
+pub(super) static REQUEST_DURATION: Metric = metric(
+    "rscore_request_duration_seconds",
+    Kind::Histogram(SECONDS),
+    Some(Unit::Seconds),
+    &["model", "door"],
+    "Time from the head of a request to the end of its answer.",
+);
+pub(super) static STAGE_DURATION: Metric = metric(
+    "rscore_stage_duration_seconds",
+    Kind::Histogram(SECONDS),
+    Some(Unit::Seconds),
+    &["model", "stage"],
+    "Time that a request spent in one stage.",
+);
+pub(super) static IN_FLIGHT: Metric =
+    metric("rscore_in_flight_requests", Kind::Gauge, None, &[], "Requests that were begun and are not yet answered.");
+pub(super) static REJECTED: Metric = metric(
+    "rscore_rejected_total",
+    Kind::Counter,
+    None,
+    &["reason"],
+    "Requests that were turned away before any work was done for them.",
+);
+pub(super) static AUTH_FAILURES: Metric = metric(
+    "rscore_auth_failures_total",
+    Kind::Counter,
+    None,
+    &["reason"],
+    "Requests without a token that allows them.",
+);
+pub(super) static BATCH_ROWS: Metric = metric(
+    "rscore_batch_rows",
+    Kind::Histogram(ROWS),
+    None,
+    &["model", "version"],
+    "Rows that were scored by one call of R.",
+);
+pub(super) static QUEUE_ROWS: Metric =
+    metric("rscore_queue_rows", Kind::Gauge, None, &["model", "version"], "Rows that wait for a worker.");
+pub(super) static WORKERS: Metric =
+    metric("rscore_workers", Kind::Gauge, None, &["model", "version", "state"], "Worker processes by state.");
+pub(super) static WORKER_STARTS: Metric = metric(
+    "rscore_worker_starts_total",
+    Kind::Counter,
+    None,
+    &["model", "version", "reason"],
+    "Worker processes that were started.",
+);
+pub(super) static WORKER_DEATHS: Metric = metric(
+    "rscore_worker_deaths_total",
+    Kind::Counter,
+    None,
+    &["model", "version", "reason"],
+    "Worker processes that ended.",
+);
+pub(super) static WORKER_RSS: Metric = metric(
+    "rscore_worker_rss_bytes",
+    Kind::Gauge,
+    Some(Unit::Bytes),
+    &["model", "version"],
+    "Resident memory of all workers of a version; pages that they share count for each.",
+);
+pub(super) static MODEL_LOAD: Metric = metric(
+    "rscore_model_load_seconds",
+    Kind::Gauge,
+    Some(Unit::Seconds),
+    &["model", "version"],
+    "Time that the last load of a version took.",
+);
+pub(super) static MODEL_INFO: Metric = metric(
+    "rscore_model_info",
+    Kind::Gauge,
+    None,
+    &["model", "version", "digest"],
+    "1 for a version that is loaded, with the SHA-256 of its bundle; 0 for one that was.",
+);
+pub(super) static TLS_EXPIRY: Metric = metric(
+    "rscore_tls_certificate_expiry_timestamp_seconds",
+    Kind::Gauge,
+    Some(Unit::Seconds),
+    &[],
+    "When the server's certificate expires, in seconds since 1970.",
+);
+pub(super) static BUILD_INFO: Metric = metric(
+    "rscore_build_info",
+    Kind::Gauge,
+    None,
+    &["version", "commit", "profile"],
+    "Always 1; the labels say which build this is.",
+);
+
+/// All metrics.
+pub static CATALOGUE: &[&Metric] = &[
+    &REQUESTS,
+    &REQUEST_DURATION,
+    &STAGE_DURATION,
+    &IN_FLIGHT,
+    &REJECTED,
+    &AUTH_FAILURES,
+    &BATCH_ROWS,
+    &QUEUE_ROWS,
+    &WORKERS,
+    &WORKER_STARTS,
+    &WORKER_DEATHS,
+    &WORKER_RSS,
+    &MODEL_LOAD,
+    &MODEL_INFO,
+    &TLS_EXPIRY,
+    &BUILD_INFO,
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn names_follow_the_conventions() {
+        for metric in CATALOGUE {
+            let name = metric.name;
+            assert!(name.starts_with(PREFIX), "{name}");
+            assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{name}");
+            assert_eq!(name.ends_with("_total"), metric.kind == Kind::Counter, "{name}");
+            assert_eq!(name.ends_with("_seconds"), metric.unit == Some(Unit::Seconds), "{name}");
+            assert_eq!(name.ends_with("_bytes"), metric.unit == Some(Unit::Bytes), "{name}");
+            assert!(metric.help.ends_with('.') && metric.help.len() > 20, "{name}");
+        }
+        let names: HashSet<&str> = CATALOGUE.iter().map(|metric| metric.name).collect();
+        assert_eq!(names.len(), CATALOGUE.len(), "a name is used twice");
+    }
+
+    #[test]
+    fn buckets_ascend() {
+        for metric in CATALOGUE {
+            if let Kind::Histogram(bounds) = metric.kind {
+                assert!(!bounds.is_empty() && bounds.is_sorted_by(|a, b| a < b), "{}", metric.name);
+            }
+        }
+    }
+}

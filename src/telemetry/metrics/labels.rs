@@ -1,0 +1,102 @@
+//! Values of labels. Each series lives as long as the process, so that every
+//! label takes its values from a small fixed set: a list here, a `&'static str`
+//! of the caller, or a model that the server was told to serve. Text that a
+//! client sent, such as the name of a model that doesn't exist, is never one.
+
+/// A model version that the catalog has, or nothing for a request that named none.
+pub type Model<'a> = (&'a str, u32);
+
+/// A stage between the last byte of a request and the first of its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Stage {
+    /// Bytes to typed columns.
+    Decode,
+    /// Waiting for a scoring slot and a worker.
+    Queue,
+    /// Columns to R vectors and back.
+    Convert,
+    /// Inside R.
+    Score,
+    /// Columns to bytes.
+    Encode,
+}
+
+/// What a worker is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum WorkerState {
+    /// Waits for a batch.
+    Idle,
+    /// Scores one.
+    Busy,
+}
+
+/// Why a worker was started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StartReason {
+    /// The pool of a version fills up to its size.
+    Initial,
+    /// Another one ended.
+    Replacement,
+}
+
+/// Why a worker ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DeathReason {
+    /// It ended by itself: a signal, `quit()`, a broken connection.
+    Crashed,
+    /// It was killed because a batch took too long.
+    TimedOut,
+    /// It was killed because it used too much memory.
+    Memory,
+    /// It was replaced in good order, after an error that R may not have
+    /// recovered from or at the end of its term.
+    Retired,
+    /// Its model or the server was stopped.
+    Stopped,
+}
+
+impl Stage {
+    /// Value of the label, also the name in a `Server-Timing` header.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Decode => "decode",
+            Self::Queue => "queue",
+            Self::Convert => "convert",
+            Self::Score => "score",
+            Self::Encode => "encode",
+        }
+    }
+}
+
+impl WorkerState {
+    /// Value of the label.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Busy => "busy",
+        }
+    }
+}
+
+impl StartReason {
+    /// Value of the label.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Initial => "initial",
+            Self::Replacement => "replacement",
+        }
+    }
+}
+
+impl DeathReason {
+    /// Value of the label.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Crashed => "crashed",
+            Self::TimedOut => "timed_out",
+            Self::Memory => "memory",
+            Self::Retired => "retired",
+            Self::Stopped => "stopped",
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! What a worker runs: something that loads a bundle and scores frames. R is
+//! one; a scripted one lives with the tests. One conformance suite
+//! (`tests/integration/engine.rs`) holds both to the same behaviour.
+
+use std::time::Duration;
+
+use arrow_array::RecordBatch;
+
+use super::protocol::{LoadRequest, LoadedModel, Predictions};
+use crate::error::Condition;
+use crate::frame::schema::Inputs;
+
+/// A model runtime that lives in one process, on its main thread.
+pub trait Engine {
+    /// Loads packages, model and script. Called once, before any fork.
+    ///
+    /// # Errors
+    /// The condition that stopped it.
+    fn load(&mut self, request: &LoadRequest) -> Result<LoadedModel, Condition>;
+
+    /// Called first in every forked worker: draws apart what the zygote's
+    /// children must not share, such as the state of the random generator.
+    fn after_fork(&mut self);
+
+    /// Scores one call. Must not panic on anything that a model can do.
+    fn score(&mut self, inputs: &Inputs<RecordBatch>) -> Outcome;
+}
+
+/// What came out of one call.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Predictions or the model's error.
+    pub result: Result<Predictions, Condition>,
+    /// Warnings raised on the way.
+    pub warnings: Vec<String>,
+    /// Whether the process should be replaced after this call.
+    pub retire: bool,
+    /// Time spent converting between columns and the runtime's own values.
+    pub convert: Duration,
+    /// Time spent in the model.
+    pub score: Duration,
+}

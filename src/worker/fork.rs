@@ -1,0 +1,53 @@
+//! Forking a worker from the zygote. One of the two files that may be unsafe.
+
+#![expect(unsafe_code, reason = "fork(2) and _exit(2) have no safe wrapper")]
+
+use std::io;
+
+use rustix::process::Pid;
+
+/// Which side of a fork this is.
+pub enum Fork {
+    /// The zygote; the child's process id.
+    Parent(Pid),
+    /// The new worker.
+    Child,
+}
+
+/// Forks this process.
+///
+/// # Errors
+/// When the process has more than one thread (a fork would copy locks that
+/// nobody is left to release), or the system refuses.
+pub fn fork() -> io::Result<Fork> {
+    let threads = thread_count()?;
+    if threads != 1 {
+        return Err(io::Error::other(format!(
+            "the zygote has {threads} threads and can't be forked; a package started threads while it was loaded \
+             (keep BLAS and OpenMP to one thread, or start them in score())"
+        )));
+    }
+    // SAFETY: fork is async-signal-unsafe only for what other threads may be in
+    // the middle of, and the check above found no other thread; none can start
+    // meanwhile, since only this one runs. Both sides go on with a full copy of
+    // the process.
+    let pid = unsafe { libc::fork() };
+    if pid < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(match Pid::from_raw(pid) {
+        Some(child) => Fork::Parent(child),
+        None => Fork::Child,
+    })
+}
+
+/// Ends a forked worker at once, without exit handlers: R's would remove the
+/// temporary folder that the zygote and all its children share.
+pub fn exit_without_handlers(code: i32) -> ! {
+    // SAFETY: _exit takes any code, touches no memory of ours and doesn't return.
+    unsafe { libc::_exit(code) }
+}
+
+fn thread_count() -> io::Result<usize> {
+    Ok(std::fs::read_dir("/proc/self/task")?.count())
+}

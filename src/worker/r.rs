@@ -1,0 +1,187 @@
+//! The R engine: the only part of rscore that names R. It embeds the
+//! interpreter, evaluates `bootstrap.R` in it, and calls the functions defined
+//! there. Everything that R code may raise is caught by R code in `bootstrap.R`
+//! and comes back as data.
+
+mod convert;
+mod ffi;
+
+use std::time::{Duration, Instant};
+
+use arrow_array::RecordBatch;
+
+use self::ffi::{Object, Runtime};
+use super::engine::{Engine, Outcome};
+use super::protocol::{LoadRequest, LoadedModel, Predictions};
+use crate::error::Condition;
+use crate::frame::schema::{Column, ColumnType, Inputs, UnknownLevel};
+use crate::model::manifest::Argument;
+
+/// R functions that surround a model's own code.
+const BOOTSTRAP: &str = include_str!("r/bootstrap.R");
+
+/// R, embedded in this process.
+pub struct REngine {
+    runtime: Runtime,
+    /// Environment with the functions of `bootstrap.R`; missing when evaluating
+    /// it failed, which loading then reports.
+    functions: Result<Object, Condition>,
+}
+
+impl REngine {
+    /// Starts R on this thread, which must be the process's main one.
+    pub fn start() -> Self {
+        let runtime = Runtime::start();
+        let functions = runtime.evaluate_source(BOOTSTRAP);
+        Self { runtime, functions }
+    }
+
+    fn call(&self, function: &str, arguments: &[&Object]) -> Result<Object, Condition> {
+        let functions = self.functions.as_ref().map_err(Clone::clone)?;
+        self.runtime.call(functions, function, arguments)
+    }
+
+    fn try_load(&self, request: &LoadRequest) -> Result<LoadedModel, Condition> {
+        let options = self.load_options(request)?;
+        let reply = self.call("load_bundle", &[&options])?;
+        succeeded(&reply)?;
+        let columns = match reply.get("columns") {
+            Some(columns) if !columns.is_null() => Some(read_columns(&columns)?),
+            _ => None,
+        };
+        let packages = reply.get("packages");
+        let names = packages.as_ref().map(Object::names).unwrap_or_default();
+        let versions = packages.as_ref().map(Object::strings).unwrap_or_default();
+        Ok(LoadedModel {
+            class: reply.get("class").map(|class| class.strings()).unwrap_or_default(),
+            packages: names.into_iter().zip(versions).collect(),
+            r_version: reply.get("r_version").and_then(|version| version.string()).unwrap_or_default(),
+            columns,
+        })
+    }
+
+    fn load_options(&self, request: &LoadRequest) -> Result<Object, Condition> {
+        let r = &self.runtime;
+        let script = match &request.script {
+            Some(script) => r.character(&[script])?,
+            None => r.null(),
+        };
+        let mut arguments = Vec::with_capacity(request.predict.len());
+        for (name, value) in &request.predict {
+            let value = match value {
+                Argument::Logical(value) => r.logical(&[Some(*value)])?,
+                Argument::Double(value) => r.double(&[*value])?,
+                Argument::Character(value) => r.character(&[value])?,
+                Argument::Doubles(values) => r.double(values)?,
+                Argument::Characters(values) => r.character(values)?,
+            };
+            arguments.push((name.as_str(), value));
+        }
+        r.list(&[
+            ("directory", r.character(&[&request.directory])?),
+            ("script", script),
+            ("packages", r.character(&request.packages)?),
+            ("predict", r.list(&arguments)?),
+            ("inputs", r.character(&request.inputs)?),
+        ])
+    }
+
+    fn try_score(&self, inputs: &Inputs<RecordBatch>, times: &mut Times) -> Result<(Predictions, Vec<String>), Failure> {
+        let started = Instant::now();
+        let data = convert::inputs_to_r(&self.runtime, inputs)?;
+        let converted = Instant::now();
+        times.convert += converted - started;
+
+        let reply = self.call("score_inputs", &[&data]);
+        let scored = Instant::now();
+        times.score += scored - converted;
+
+        let reply = reply?;
+        let warnings = reply.get("warnings").map(|warnings| warnings.strings()).unwrap_or_default();
+        if let Err(condition) = succeeded(&reply) {
+            let retire = reply.get("retire").and_then(|retire| retire.flag()).unwrap_or(false);
+            return Err(Failure { condition, warnings, retire });
+        }
+        let batch = convert::columns_from_r(&reply)?;
+        times.convert += scored.elapsed();
+        let unnamed = reply.get("unnamed").and_then(|unnamed| unnamed.flag()).unwrap_or(false);
+        Ok((Predictions { batch, unnamed }, warnings))
+    }
+}
+
+impl Engine for REngine {
+    fn load(&mut self, request: &LoadRequest) -> Result<LoadedModel, Condition> {
+        self.try_load(request)
+    }
+
+    fn after_fork(&mut self) {
+        if let Err(condition) = self.call("fresh_worker", &[]) {
+            // The message reaches the log through the pipe that collects R's output.
+            ffi::write_error_line(&format!("a fresh worker could not be prepared: {}", condition.message));
+        }
+    }
+
+    fn score(&mut self, inputs: &Inputs<RecordBatch>) -> Outcome {
+        let mut times = Times::default();
+        let (result, warnings, retire) = match self.try_score(inputs, &mut times) {
+            Ok((predictions, warnings)) => (Ok(predictions), warnings, false),
+            Err(failure) => (Err(failure.condition), failure.warnings, failure.retire),
+        };
+        Outcome { result, warnings, retire, convert: times.convert, score: times.score }
+    }
+}
+
+#[derive(Default)]
+struct Times {
+    convert: Duration,
+    score: Duration,
+}
+
+struct Failure {
+    condition: Condition,
+    warnings: Vec<String>,
+    retire: bool,
+}
+
+/// A condition that `bootstrap.R` did not turn into data came from around it;
+/// the worker's R is not to be trusted further.
+impl From<Condition> for Failure {
+    fn from(condition: Condition) -> Self {
+        Self { condition, warnings: Vec::new(), retire: true }
+    }
+}
+
+/// The `ok` of a reply of `bootstrap.R`, else the condition that it carries.
+fn succeeded(reply: &Object) -> Result<(), Condition> {
+    if reply.get("ok").and_then(|ok| ok.flag()) == Some(true) {
+        return Ok(());
+    }
+    Err(Condition {
+        class: reply.get("class").map(|class| class.strings()).unwrap_or_default(),
+        message: reply
+            .get("message")
+            .and_then(|message| message.string())
+            .unwrap_or_else(|| "R returned neither a result nor an error".to_owned()),
+        call: reply.get("call").and_then(|call| call.string()),
+    })
+}
+
+fn read_columns(columns: &Object) -> Result<Vec<Column>, Condition> {
+    columns
+        .elements()
+        .iter()
+        .map(|column| {
+            let name = column.get("name").and_then(|name| name.string()).unwrap_or_default();
+            let text = column.get("type").and_then(|kind| kind.string()).unwrap_or_default();
+            let kind = ColumnType::parse(&text)
+                .ok_or_else(|| ffi::condition("rscore_bad_schema", format!("column '{name}' has unknown type '{text}'")))?;
+            Ok(Column {
+                name,
+                kind,
+                nullable: column.get("nullable").and_then(|nullable| nullable.flag()).unwrap_or(true),
+                levels: column.get("levels").map(|levels| levels.strings()).unwrap_or_default(),
+                unknown_level: UnknownLevel::Error,
+            })
+        })
+        .collect()
+}

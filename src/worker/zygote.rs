@@ -1,0 +1,139 @@
+//! The zygote's life: load one bundle, then fork workers on request and report
+//! how they end. It is single-threaded, runs no request itself, and ends with
+//! all its workers when the front end closes the control socket.
+
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{
+    PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_open, pidfd_send_signal, waitid,
+};
+
+use super::engine::Engine;
+use super::fork::{Fork, exit_without_handlers, fork};
+use super::protocol::{ExitStatus, ZygoteReply, ZygoteRequest, decode_plain, encode_plain};
+use super::scoring_loop;
+use super::transport::{receive, send};
+
+/// A worker that has not been reaped.
+struct Child {
+    id: u64,
+    process: OwnedFd,
+}
+
+/// Why the zygote stopped serving its control socket.
+enum Ending {
+    /// The front end closed it.
+    Closed,
+    /// This is a forked worker now; its own socket.
+    Worker(UnixStream),
+}
+
+/// Serves the control socket until it closes.
+///
+/// # Errors
+/// When the socket fails or the peer breaks the protocol.
+pub fn run(mut control: UnixStream, engine: &mut dyn Engine) -> io::Result<()> {
+    let Some(message) = receive(&mut control, 0)? else { return Ok(()) };
+    let ZygoteRequest::Load(request) = decode_plain(&message.head)? else {
+        return Err(io::Error::other("a zygote's first request must be to load a bundle"));
+    };
+    match engine.load(&request) {
+        Ok(loaded) => reply(&mut control, &ZygoteReply::Loaded(loaded))?,
+        Err(condition) => return reply(&mut control, &ZygoteReply::LoadFailed(condition)),
+    }
+
+    let mut children = Vec::new();
+    match serve(&mut control, &mut children) {
+        Ok(Ending::Worker(stream)) => {
+            // A worker must not hold the control socket open: that it closes is how
+            // the front end learns that the zygote is gone.
+            drop(control);
+            drop(children);
+            serve_worker(engine, stream)
+        }
+        ended => {
+            for child in &children {
+                // An idle worker has seen its own socket close; one that computes has
+                // nobody left to answer.
+                let _ = pidfd_send_signal(&child.process, Signal::KILL);
+            }
+            ended.map(|_| ())
+        }
+    }
+}
+
+fn serve_worker(engine: &mut dyn Engine, mut stream: UnixStream) -> ! {
+    engine.after_fork();
+    let code = match scoring_loop::run(engine, &mut stream) {
+        Ok(()) => 0,
+        Err(error) => {
+            // Reaches the log through the pipe that collects R's own output.
+            let _ = writeln!(io::stderr(), "worker ends: {error}");
+            1
+        }
+    };
+    exit_without_handlers(code)
+}
+
+fn serve(control: &mut UnixStream, children: &mut Vec<Child>) -> io::Result<Ending> {
+    loop {
+        let mut watched = vec![PollFd::new(&*control, PollFlags::IN)];
+        watched.extend(children.iter().map(|child| PollFd::new(&child.process, PollFlags::IN)));
+        match poll(&mut watched, None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let ready: Vec<bool> = watched.iter().map(|watched| !watched.revents().is_empty()).collect();
+        drop(watched);
+
+        // Deaths first: the front end learns of a death before it is told that a
+        // replacement runs.
+        for index in (0..children.len()).rev() {
+            if ready[index + 1]
+                && let Some(status) = reap(&children[index])?
+            {
+                let child = children.swap_remove(index);
+                reply(control, &ZygoteReply::Exited { id: child.id, status })?;
+            }
+        }
+        if ready[0] {
+            let Some(message) = receive(control, 0)? else { return Ok(Ending::Closed) };
+            let ZygoteRequest::Fork { id } = decode_plain(&message.head)? else {
+                return Err(io::Error::other("a zygote loads only once"));
+            };
+            let Some(socket) = message.descriptor else {
+                return Err(io::Error::other("a request to fork came without a socket"));
+            };
+            match fork() {
+                Ok(Fork::Child) => return Ok(Ending::Worker(UnixStream::from(socket))),
+                Ok(Fork::Parent(pid)) => {
+                    // Before the next wait, so that the process id can't have been reused.
+                    let process = pidfd_open(pid, PidfdFlags::empty())?;
+                    children.push(Child { id, process });
+                    reply(control, &ZygoteReply::Forked { id, pid: pid.as_raw_nonzero().get() })?;
+                }
+                Err(error) => reply(control, &ZygoteReply::ForkFailed { id, reason: error.to_string() })?,
+            }
+        }
+    }
+}
+
+fn reap(child: &Child) -> io::Result<Option<ExitStatus>> {
+    let status = waitid(WaitId::PidFd(child.process.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG)?;
+    Ok(status.as_ref().map(exit_status))
+}
+
+fn exit_status(status: &WaitIdStatus) -> ExitStatus {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => ExitStatus::Code(code),
+        (None, Some(signal)) => ExitStatus::Signal(signal),
+        (None, None) => ExitStatus::Signal(0),
+    }
+}
+
+fn reply(control: &mut UnixStream, message: &ZygoteReply) -> io::Result<()> {
+    send(control, &encode_plain(message)?)
+}
