@@ -27,6 +27,7 @@ MAX_CALL <- 500L
 # arguments of predict()), inputs (names of the inputs).
 load_bundle <- function(options) {
   guarded(function() {
+    use_utf8()
     setwd(options$directory)
     for (package in options$packages) attach_package(package, "the manifest names it")
     if (is.null(options$script)) {
@@ -184,6 +185,12 @@ refuse <- function(class, ...) {
 }
 
 # Loading ------------------------------------------------------------------------
+
+# All text of requests is UTF-8. In the C locale of a bare container R could not match
+# a column with a letter beyond ASCII to its formula, and toupper() would skip such letters.
+use_utf8 <- function() {
+  if (!l10n_info()[["UTF-8"]]) Sys.setlocale("LC_CTYPE", "C.UTF-8")
+}
 
 attach_package <- function(package, why) {
   installed <- nzchar(system.file(package = package))
