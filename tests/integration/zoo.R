@@ -30,6 +30,10 @@ source(file.path(here, "zoo", "json.R"))
 source(file.path(here, "zoo", "models.R"))
 source(file.path(here, "zoo", "failures.R"))
 
+# As a worker does; system2() below hands it on.
+Sys.setenv(LC_ALL = "C.UTF-8")
+invisible(Sys.setlocale("LC_CTYPE", "C.UTF-8"))
+
 output <- arguments[[1L]]
 dir.create(output, recursive = TRUE, showWarnings = FALSE)
 output <- normalizePath(output)

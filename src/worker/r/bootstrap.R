@@ -27,6 +27,7 @@ MAX_CALL <- 500L
 # arguments of predict()), inputs (names of the inputs).
 load_bundle <- function(options) {
   guarded(function() {
+    use_utf8()
     setwd(options$directory)
     for (package in options$packages) attach_package(package, "the manifest names it")
     if (is.null(options$script)) {
@@ -185,6 +186,12 @@ refuse <- function(class, ...) {
 
 # Loading ------------------------------------------------------------------------
 
+# All text of requests is UTF-8. In the C locale of a bare container R could not match
+# a column with a letter beyond ASCII to its formula, and toupper() would skip such letters.
+use_utf8 <- function() {
+  if (!l10n_info()[["UTF-8"]]) Sys.setlocale("LC_CTYPE", "C.UTF-8")
+}
+
 attach_package <- function(package, why) {
   installed <- nzchar(system.file(package = package))
   if (!installed) {
@@ -334,21 +341,19 @@ tabulate_result <- function(value) {
   if (is.array(value) && length(dim(value)) != 2L) value <- flatten_array(value)
   if (is.data.frame(value)) {
     columns <- expand_frame(value)
-    unnamed <- FALSE
-  } else if (is.matrix(value)) {
+  } else if (is.matrix(value) && !(ncol(value) == 1L && is.null(colnames(value)))) {
     columns <- split_matrix(value)
-    unnamed <- ncol(value) == 1L && is.null(colnames(value))
   } else {
-    columns <- list(value)
-    names(columns) <- UNNAMED_COLUMN
-    unnamed <- TRUE
+    column <- plain_column(if (is.matrix(value)) as.vector(value) else value, NULL)
+    return(list(columns = stats::setNames(list(column), UNNAMED_COLUMN), unnamed = TRUE, rows = length(column)))
   }
-  columns <- Map(plain_column, columns, if (unnamed) list(NULL) else names(columns))
   if (length(columns) == 0L) refuse("rscore_bad_result", "score() returned a table without columns")
+  names(columns) <- valid_utf8(names(columns))
   if (anyDuplicated(names(columns))) {
     refuse("rscore_bad_result", "score() returned two columns named '", names(columns)[duplicated(names(columns))][1L], "'")
   }
-  list(columns = columns, unnamed = unnamed, rows = length(columns[[1L]]))
+  columns <- Map(plain_column, columns, names(columns))
+  list(columns = columns, unnamed = FALSE, rows = length(columns[[1L]]))
 }
 
 # Arrays keep their rows and lose extents of 1: gbm's n x classes x 1.
@@ -367,7 +372,6 @@ flatten_array <- function(value) {
 split_matrix <- function(value, prefix = NULL) {
   names <- colnames(value)
   if (is.null(names)) names <- paste0(if (is.null(prefix)) "V", seq_len(ncol(value)))
-  if (ncol(value) == 1L && is.null(colnames(value)) && is.null(prefix)) names <- UNNAMED_COLUMN
   columns <- lapply(seq_len(ncol(value)), function(j) as.vector(value[, j]))
   names(columns) <- if (is.null(prefix)) names else paste(prefix, names, sep = ".")
   columns
@@ -639,6 +643,12 @@ column_of_variable <- function(model, name, class, nullable) {
   if (inherits(model, "randomForest") && is.null(levels) && class %in% c("character", "ordered")) {
     warning(coded_column(name, class), call. = FALSE)
     class <- "numeric"
+  } else if (is.null(levels) && class %in% c("factor", "ordered")) {
+    warning(
+      "column '", name, "' was a factor in training and the model does not keep its levels: declare them in rscore.toml, ",
+      "[columns] \"", name, "\" = { type = \"", class, "\", levels = [...] }",
+      call. = FALSE
+    )
   }
   switch(
     class,

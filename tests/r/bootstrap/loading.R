@@ -22,6 +22,15 @@ check_equal("wrong predict argument", load_case(logistic, predict = list(type = 
 interval <- load_case(plain, predict = list(interval = "prediction", level = 0.9))$score(mtcars[1:2, ])
 check_equal("several arguments, matrix", interval$columns, as.list(as.data.frame(unname(predict(plain, mtcars[1:2, ], interval = "prediction", level = 0.9)) |> `colnames<-`(c("fit", "lwr", "upr")))))
 
+locale <- Sys.getlocale("LC_CTYPE")
+Sys.setlocale("LC_CTYPE", "C.UTF-8")
+roads <- stats::setNames(data.frame(y = 1:4, x = c(2, 1, 4, 3)), c("y", "Stra\u00dfe"))
+model <- lm(stats::as.formula("y ~ `Stra\u00dfe`", globalenv()), roads)
+Sys.setlocale("LC_CTYPE", "C")
+case <- load_case(model)
+check("a container without a locale", l10n_info()[["UTF-8"]] && case$loaded$columns[[1L]]$name == "Stra\u00dfe" && case$score(roads)$ok)
+Sys.setlocale("LC_CTYPE", locale)
+
 script <- c("offset <- 10", "score <- function(model, data) offset + data$x * model$slope")
 case <- load_case(list(slope = 2), script = script)
 check_equal("script", case$score(data.frame(x = c(1, 2)))$columns$prediction, c(12, 14))
