@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 //! The command line: one file per subcommand, each with its arguments. This
 //! file has the tree, loads the settings that a subcommand needs, and hands over.
 //!
@@ -139,8 +138,3 @@ fn bad_configuration(error: &ConfigError) -> ExitCode {
 
 #[cfg(test)]
 mod tests;
-=======
-//! The command line: one file per subcommand.
-
-pub mod token;
->>>>>>> auth

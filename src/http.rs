@@ -10,7 +10,6 @@ mod coding;
 mod connections;
 mod doors;
 mod layers;
-mod metrics;
 mod model_path;
 mod models;
 mod negotiate;
@@ -106,8 +105,18 @@ impl Server {
     /// # Panics
     /// Outside of a tokio runtime, which may be of any flavour.
     pub fn start(parts: HttpParts) -> io::Result<Self> {
-        let HttpParts { callers, operator, tls, server, limits, require_all, catalog, verifier, lifecycle, render_metrics } =
-            parts;
+        let HttpParts {
+            callers,
+            operator,
+            tls,
+            server,
+            limits,
+            require_all,
+            catalog,
+            verifier,
+            lifecycle,
+            render_metrics,
+        } = parts;
         let callers_address = callers.local_addr()?;
         let operator_address = operator.local_addr()?;
         let connections = Connections::new();

@@ -70,11 +70,8 @@ pub struct InFlight {
 impl Lifecycle {
     /// A lifecycle in [`Phase::Starting`].
     pub fn new() -> Self {
-        let shared = Shared {
-            phase: watch::Sender::new(Phase::Starting),
-            in_flight: AtomicUsize::new(0),
-            idle: Notify::new(),
-        };
+        let shared =
+            Shared { phase: watch::Sender::new(Phase::Starting), in_flight: AtomicUsize::new(0), idle: Notify::new() };
         Self { shared: Arc::new(shared) }
     }
 

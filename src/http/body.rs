@@ -6,9 +6,9 @@ use std::time::Duration;
 use actix_web::dev::Payload;
 use actix_web::error::PayloadError;
 use actix_web::http::header::{self, HeaderMap};
-use tokio::time::timeout;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
+use tokio::time::timeout;
 
 use super::admission::Permit;
 use crate::error::{Error, Kind, Result};
@@ -50,19 +50,11 @@ pub(crate) async fn read(
     let declared = declared.map(|length| length as usize);
     permit.reserve(declared.unwrap_or(0))?;
     timeout(limits.time, collect(payload, declared, limits.bytes, permit)).await.unwrap_or_else(|_| {
-        Err(Error::new(
-            Kind::BodyTimeout,
-            format!("the body did not arrive within {} s", limits.time.as_secs_f64()),
-        ))
+        Err(Error::new(Kind::BodyTimeout, format!("the body did not arrive within {} s", limits.time.as_secs_f64())))
     })
 }
 
-async fn collect(
-    payload: &mut Payload,
-    declared: Option<usize>,
-    limit: usize,
-    permit: &mut Permit,
-) -> Result<Bytes> {
+async fn collect(payload: &mut Payload, declared: Option<usize>, limit: usize, permit: &mut Permit) -> Result<Bytes> {
     let Some(first) = payload.next().await else {
         return Ok(Bytes::new());
     };

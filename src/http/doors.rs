@@ -9,13 +9,12 @@ use std::time::{Duration, Instant};
 
 use actix_web::HttpResponse;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use tokio::time::timeout_at;
 use bytes::Bytes;
+use tokio::time::timeout_at;
 
 use super::admission::Permit;
 use super::coding::Coding;
 use super::layers::Exchange;
-use super::metrics::{self, Stage};
 use super::offload::offload;
 use super::respond::Failure;
 use super::{body, model_path, negotiate};
@@ -24,6 +23,7 @@ use crate::frame::json::Decoded;
 use crate::frame::schema::InputSchemas;
 use crate::scoring::catalog::Served;
 use crate::scoring::{ScoreRequest, Scored};
+use crate::telemetry::metrics::{self, Stage};
 
 /// Shortens a model's timeout for one request, in milliseconds.
 const X_REQUEST_TIMEOUT_MS: HeaderName = HeaderName::from_static("x-request-timeout-ms");
@@ -80,7 +80,8 @@ async fn score<D: Door>(exchange: &mut Exchange, door: D) -> Result<HttpResponse
 
     let work = Work { door, served, coding, answer_coding: negotiate::accepted_coding(headers), deadline };
     let limit = Limits { bytes: state.max_body_bytes, rows: state.max_rows };
-    let late = || Error::new(Kind::DeadlineExceeded, format!("the answer was not ready within {} ms", timeout.as_millis()));
+    let late =
+        || Error::new(Kind::DeadlineExceeded, format!("the answer was not ready within {} ms", timeout.as_millis()));
     let outcome = timeout_at((deadline + GRACE).into(), work.run(exchange, body, limit, permit)).await;
     Ok(outcome.unwrap_or_else(|_| Err(late()))?)
 }
@@ -172,7 +173,8 @@ fn ok<D: Door>(bytes: Vec<u8>, coding: Coding, stages: &[(Stage, Duration)]) -> 
 /// <https://www.w3.org/TR/server-timing/>: durations are milliseconds. Time in
 /// R's conversion is part of the score as a caller sees it.
 fn server_timing(stages: &[(Stage, Duration)]) -> String {
-    let entries = stages.iter().map(|(stage, duration)| format!("{};dur={:.3}", stage.name(), duration.as_secs_f64() * 1e3));
+    let entries =
+        stages.iter().map(|(stage, duration)| format!("{};dur={:.3}", stage.name(), duration.as_secs_f64() * 1e3));
     entries.collect::<Vec<_>>().join(", ")
 }
 

@@ -17,9 +17,10 @@ pub(crate) fn parse(request: &HttpRequest) -> Result<(&str, Option<u32>)> {
 
 fn version(text: &str) -> Result<u32> {
     let digits = !text.is_empty() && !text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit());
-    digits.then(|| text.parse().ok()).flatten().ok_or_else(|| {
-        Error::new(Kind::NotFound, "there is no such version; versions are positive integers such as 1")
-    })
+    digits
+        .then(|| text.parse().ok())
+        .flatten()
+        .ok_or_else(|| Error::new(Kind::NotFound, "there is no such version; versions are positive integers such as 1"))
 }
 
 #[cfg(test)]

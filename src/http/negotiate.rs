@@ -142,7 +142,12 @@ mod tests {
 
     #[test]
     fn the_body_is_json_in_utf_8() {
-        for good in ["application/json", "Application/JSON", "application/json; charset=utf-8", "application/json;charset=\"UTF-8\""] {
+        for good in [
+            "application/json",
+            "Application/JSON",
+            "application/json; charset=utf-8",
+            "application/json;charset=\"UTF-8\"",
+        ] {
             require_json(&headers(header::CONTENT_TYPE, good)).expect(good);
         }
         for bad in ["text/csv", "application/json; charset=latin1", "application/jsonl", "json", ""] {

@@ -42,11 +42,9 @@ struct ModelReadiness {
 /// Registers the routes of this listener.
 pub(crate) fn configure(app: &mut web::ServiceConfig) {
     let get_only = || web::route().to(method_not_allowed);
-    for (path, route) in [
-        ("/livez", web::get().to(live)),
-        ("/readyz", web::get().to(ready)),
-        ("/metrics", web::get().to(metrics)),
-    ] {
+    for (path, route) in
+        [("/livez", web::get().to(live)), ("/readyz", web::get().to(ready)), ("/metrics", web::get().to(metrics))]
+    {
         app.service(web::resource(path).route(route).default_service(get_only()));
     }
     app.default_service(web::route().to(not_found));

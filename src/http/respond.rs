@@ -48,9 +48,7 @@ fn meaning(kind: &Kind) -> Meaning {
         Kind::MethodNotAllowed { .. } => {
             (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "The route doesn't have this method")
         }
-        Kind::NotAcceptable => {
-            (StatusCode::NOT_ACCEPTABLE, "not-acceptable", "No accepted media type can be produced")
-        }
+        Kind::NotAcceptable => (StatusCode::NOT_ACCEPTABLE, "not-acceptable", "No accepted media type can be produced"),
         Kind::BodyTimeout => (StatusCode::REQUEST_TIMEOUT, "body-timeout", "The body took too long to arrive"),
         Kind::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The request is too large"),
         Kind::UnsupportedMediaType => {

@@ -82,7 +82,14 @@ mod tests {
         ] {
             assert_eq!(non_finite(query).expect(query), choice);
         }
-        for bad in ["non_finite", "non_finite=", "non_finite=nan", "nonfinite=null", "a=1", "non_finite=null&non_finite=string"] {
+        for bad in [
+            "non_finite",
+            "non_finite=",
+            "non_finite=nan",
+            "nonfinite=null",
+            "a=1",
+            "non_finite=null&non_finite=string",
+        ] {
             non_finite(bad).expect_err(bad);
         }
     }

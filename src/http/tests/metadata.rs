@@ -54,7 +54,8 @@ async fn a_version_that_failed_says_why() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_there_is_404() {
     let server = setup().start().await;
-    for path in ["/models/none", "/models/double/versions/3", "/models/double/versions/one", "/models/none/versions/1"] {
+    for path in ["/models/none", "/models/double/versions/3", "/models/double/versions/one", "/models/none/versions/1"]
+    {
         server.send(Request::get(path)).await.is_problem(404, "not-found");
     }
 }

@@ -29,10 +29,11 @@ async fn ready_when_every_default_version_can_score() {
 
     server.catalog.set("other", 2, State::Loading);
     assert_eq!(server.operator("/readyz").await.status, 503, "the default version is loading");
-    server.catalog.set("other", 2, State::Ready {
-        info: std::sync::Arc::new(super::harness::info()),
-        scorer: Scripted::doubling(),
-    });
+    server.catalog.set(
+        "other",
+        2,
+        State::Ready { info: std::sync::Arc::new(super::harness::info()), scorer: Scripted::doubling() },
+    );
     assert_eq!(server.operator("/readyz").await.status, 200);
     server.catalog.set("other", 1, failed());
     assert_eq!(server.operator("/readyz").await.status, 200, "an older version does not matter");

@@ -58,7 +58,8 @@ async fn non_finite_numbers_as_asked_and_warnings_when_there_are_any() {
 #[tokio::test(flavor = "multi_thread")]
 async fn data_that_does_not_fit() {
     let server = Setup::new().start().await;
-    let problem = server.send(Request::post(PATH, "[{\"x\": 1}, {\"x\": \"2\"}]")).await.is_problem(422, "unprocessable");
+    let problem =
+        server.send(Request::post(PATH, "[{\"x\": 1}, {\"x\": \"2\"}]")).await.is_problem(422, "unprocessable");
     assert_eq!(problem["error_count"], 1);
     assert_eq!((&problem["errors"][0]["row"], &problem["errors"][0]["column"]), (&json!(1), &json!("x")));
     server.send(Request::post(PATH, "[{\"x\": 1},")).await.is_problem(400, "malformed");
@@ -67,14 +68,22 @@ async fn data_that_does_not_fit() {
 #[tokio::test(flavor = "multi_thread")]
 async fn failures_of_the_engine_have_their_status() {
     let server = Setup::new()
-        .model("raises", 1, Scripted::new(|_| async {
-            let condition = Condition { class: vec!["simpleError".into()], message: "secret".into(), call: None };
-            Err(Error::new(Kind::ModelFailed(condition), "secret"))
-        }))
+        .model(
+            "raises",
+            1,
+            Scripted::new(|_| async {
+                let condition = Condition { class: vec!["simpleError".into()], message: "secret".into(), call: None };
+                Err(Error::new(Kind::ModelFailed(condition), "secret"))
+            }),
+        )
         .model("crashes", 1, Scripted::new(|_| async { Err(Error::new(Kind::ModelCrashed, "it crashed")) }))
-        .model("busy", 1, Scripted::new(|_| async {
-            Err(Error::new(Kind::Overloaded { retry_after: Duration::from_secs(3) }, "full"))
-        }))
+        .model(
+            "busy",
+            1,
+            Scripted::new(|_| async {
+                Err(Error::new(Kind::Overloaded { retry_after: Duration::from_secs(3) }, "full"))
+            }),
+        )
         .model("bug", 1, Scripted::new(|_| async { Err(Error::internal("secret cause")) }))
         .settings(|settings| settings.server.expose_model_errors = false)
         .start()
@@ -94,7 +103,8 @@ async fn failures_of_the_engine_have_their_status() {
 async fn a_panic_is_the_failure_of_one_request() {
     let server = Setup::new().model("panics", 1, Scripted::new(|_| async { panic!("scripted panic") })).start().await;
     let mut client = server.connect().await;
-    let problem = client.send(Request::post("/models/panics/predict", "[{\"x\": 1}]")).await.is_problem(500, "internal");
+    let problem =
+        client.send(Request::post("/models/panics/predict", "[{\"x\": 1}]")).await.is_problem(500, "internal");
     assert!(!problem.to_string().contains("scripted"), "{problem}");
     assert_eq!(client.send(Request::post(PATH, "[{\"x\": 1}]")).await.status, 200, "the connection goes on");
 }
@@ -131,11 +141,8 @@ async fn requests_over_the_limit_are_turned_away_at_once() {
             }
         }
     });
-    let server = Setup::new()
-        .model("gated", 1, scripted)
-        .settings(|settings| settings.limits.max_requests = 1)
-        .start()
-        .await;
+    let server =
+        Setup::new().model("gated", 1, scripted).settings(|settings| settings.limits.max_requests = 1).start().await;
     let request = Request::post("/models/gated/predict", "[{\"x\": 1}]");
     let (mut first, mut second) = (server.connect().await, server.connect().await);
     let first = tokio::spawn({

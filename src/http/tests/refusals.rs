@@ -44,7 +44,12 @@ async fn models_and_versions_that_are_not_there() {
     setup.catalog.set("late", 1, State::Loading);
     setup.catalog.set("broken", 1, State::Failed { reason: "no".into() });
     let server = setup.start().await;
-    for path in ["/models/none/predict", "/models/double/versions/2/predict", "/models/double/versions/x/predict", "/models/double/versions/0/predict"] {
+    for path in [
+        "/models/none/predict",
+        "/models/double/versions/2/predict",
+        "/models/double/versions/x/predict",
+        "/models/double/versions/0/predict",
+    ] {
         server.send(Request::post(path, ROWS)).await.is_problem(404, "not-found");
     }
     for path in ["/models/late/predict", "/models/broken/predict"] {

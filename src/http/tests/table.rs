@@ -14,7 +14,8 @@ async fn every_operation_needs_its_scope() {
     for resource in &RESOURCES {
         for operation in resource.operations {
             let (method, path) = (operation.method.as_str(), concrete(resource.path));
-            let request = || Request::new(method, &path).header("Content-Type", "application/json").body("[{\"x\": 1}]");
+            let request =
+                || Request::new(method, &path).header("Content-Type", "application/json").body("[{\"x\": 1}]");
             let what = format!("{method} {path}");
 
             let reply = server.send(request()).await;
@@ -62,7 +63,9 @@ async fn other_methods_are_405_and_say_what_there_is() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_in_the_table_is_closed_too() {
     let server = Setup::new().start().await;
-    for path in ["/", "/livez", "/readyz", "/metrics", "/models/", "/models/double/", "/models//predict", "/%2e%2e", "/a/b/c"] {
+    for path in
+        ["/", "/livez", "/readyz", "/metrics", "/models/", "/models/double/", "/models//predict", "/%2e%2e", "/a/b/c"]
+    {
         server.send(Request::new("GET", path)).await.is_problem(401, "unauthenticated");
         server.send(Request::get(path)).await.is_problem(404, "not-found");
     }
