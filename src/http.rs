@@ -10,7 +10,6 @@ mod coding;
 mod connections;
 mod doors;
 mod layers;
-mod metrics;
 mod model_path;
 mod models;
 mod negotiate;

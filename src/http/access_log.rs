@@ -9,9 +9,10 @@ use std::time::Instant;
 use actix_web::HttpRequest;
 use actix_web::http::{Method, StatusCode};
 
-use super::{metrics, request_id};
+use super::request_id;
 use crate::error::{Error, Fault, Kind};
 use crate::lifecycle::InFlight;
+use crate::telemetry::metrics;
 
 /// Logged for a caller that went away before its answer; not a status that is
 /// ever sent.

@@ -3,10 +3,10 @@
 
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
 
-use super::metrics;
 use super::respond::Failure;
 use crate::auth::{self, AuthFailure, Principal, Scope, Verifier};
 use crate::error::{Error, Kind};
+use crate::telemetry::metrics;
 
 /// What `WWW-Authenticate` says (RFC 6750 section 3).
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,7 +15,6 @@ use tokio::time::timeout_at;
 use super::admission::Permit;
 use super::coding::Coding;
 use super::layers::Exchange;
-use super::metrics::{self, Stage};
 use super::offload::offload;
 use super::respond::Failure;
 use super::{body, model_path, negotiate};
@@ -24,6 +23,7 @@ use crate::frame::json::Decoded;
 use crate::frame::schema::InputSchemas;
 use crate::scoring::catalog::Served;
 use crate::scoring::{ScoreRequest, Scored};
+use crate::telemetry::metrics::{self, Stage};
 
 /// Shortens a model's timeout for one request, in milliseconds.
 const X_REQUEST_TIMEOUT_MS: HeaderName = HeaderName::from_static("x-request-timeout-ms");

@@ -17,10 +17,11 @@ use super::reply_body::ReplyBody;
 use super::respond::{self, Failure};
 use super::routes::{Needs, Operation, Target};
 use super::state::State;
-use super::{authenticate, body, metrics, request_id};
+use super::{authenticate, body, request_id};
 use crate::auth::Scope;
 use crate::error::{Error, Kind};
 use crate::lifecycle::Phase;
+use crate::telemetry::metrics;
 
 /// One request on its way through the layers.
 pub(crate) struct Exchange {
