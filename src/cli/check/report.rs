@@ -125,7 +125,7 @@ fn speed(timings: &[Timing], workers: usize) -> String {
 
 fn table() -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
+    table.load_style(presets::NOTHING);
     table
 }
 
