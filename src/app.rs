@@ -10,7 +10,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -50,8 +50,12 @@ pub struct Application {
     lifecycle: Lifecycle,
     pools: Pools,
     loaded: watch::Receiver<bool>,
-    loading: JoinSet<()>,
+    background: JoinSet<()>,
 }
+
+/// How often the recorder is told to fold observations away; they would pile up
+/// where nobody scrapes.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The pools of all versions that are loaded, to be stopped at the end.
 #[derive(Clone, Default)]
@@ -103,7 +107,6 @@ impl Application {
                 let pools = pools.clone();
                 move || {
                     pools.publish();
-                    metrics::upkeep();
                     metrics::render()
                 }
             }),
@@ -124,8 +127,9 @@ impl Application {
             catalog.set(&entry.model, entry.version, State::Loading);
         }
         lifecycle.advance(Phase::Serving);
-        let (loading, loaded) = load_all(scan.entries, &context, &catalog, &pools);
-        Ok(Self { server, catalog, lifecycle, pools, loaded, loading })
+        let (mut background, loaded) = load_all(scan.entries, &context, &catalog, &pools);
+        background.spawn(keep_up_metrics());
+        Ok(Self { server, catalog, lifecycle, pools, loaded, background })
     }
 
     /// Address of the callers' listener.
@@ -157,7 +161,7 @@ impl Application {
     /// # Errors
     /// A listener ended by itself.
     pub async fn run(self, stop: impl Future<Output = ()>) -> io::Result<Drained> {
-        let Self { server, lifecycle, pools, mut loading, .. } = self;
+        let Self { server, lifecycle, pools, mut background, .. } = self;
         let stop = async {
             stop.await;
             tracing::info!("stopping: no new requests, those in flight are answered");
@@ -165,7 +169,7 @@ impl Application {
         let drained = server.run(stop).await;
         lifecycle.advance(Phase::Stopped);
         // A model that is still being loaded takes its processes with it.
-        loading.shutdown().await;
+        background.shutdown().await;
         pools.stop().await;
         drained
     }
@@ -198,6 +202,14 @@ fn load_all(
     (all, loaded)
 }
 
+async fn keep_up_metrics() {
+    let mut ticks = tokio::time::interval(UPKEEP_INTERVAL);
+    loop {
+        ticks.tick().await;
+        metrics::upkeep();
+    }
+}
+
 async fn load_one(entry: Entry, context: Arc<LoadContext>, catalog: Catalog, pools: Pools) {
     let Entry { model, version, directory } = entry;
     let started = Instant::now();
@@ -214,6 +226,9 @@ async fn load_one(entry: Entry, context: Arc<LoadContext>, catalog: Catalog, poo
                 loaded.info.class.join("/"),
                 loaded.r_version
             );
+            for warning in &loaded.warnings {
+                tracing::warn!(model.name = %model, model.version = version, "model loaded with a warning: {warning}");
+            }
             pools.add(&model, version, loaded.pool);
             catalog.set(&model, version, State::Ready { info: Arc::new(loaded.info), scorer: loaded.scorer });
         }

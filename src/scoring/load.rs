@@ -60,6 +60,8 @@ pub struct LoadedVersion {
     pub scored_by: String,
     /// Version of R.
     pub r_version: String,
+    /// What R warned of while it loaded.
+    pub warnings: Vec<String>,
 }
 
 /// Why a version could not be loaded.
@@ -141,6 +143,7 @@ pub async fn load(
                 sample_was_expected: bundle.expected.is_some(),
                 scored_by: scored_by(&bundle),
                 r_version: loaded.r_version,
+                warnings: loaded.warnings,
             })
         }
         Err(error) => {

@@ -1,4 +1,5 @@
-//! Forking a worker from the zygote. One of the two files that may be unsafe.
+//! Forking a worker from the zygote. With R's interface, the only code that may
+//! be unsafe.
 
 #![expect(unsafe_code, reason = "fork(2) and _exit(2) have no safe wrapper")]
 

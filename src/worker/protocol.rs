@@ -98,6 +98,8 @@ pub struct LoadedModel {
     pub r_version: String,
     /// The input columns, where R keeps them.
     pub columns: Option<Vec<Column>>,
+    /// What its owner should know, such as factors whose levels R doesn't keep.
+    pub warnings: Vec<String>,
 }
 
 /// How a process ended.

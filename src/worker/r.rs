@@ -18,7 +18,13 @@ use crate::frame::schema::{Column, ColumnType, Inputs, UnknownLevel};
 use crate::model::manifest::Argument;
 
 /// R functions that surround a model's own code.
-const BOOTSTRAP: &str = include_str!("r/bootstrap.R");
+const BOOTSTRAP: &str = concat!(
+    include_str!("r/bootstrap.R"),
+    include_str!("r/bootstrap/conditions.R"),
+    include_str!("r/bootstrap/loading.R"),
+    include_str!("r/bootstrap/result.R"),
+    include_str!("r/bootstrap/schema.R"),
+);
 
 /// R, embedded in this process.
 pub struct REngine {
@@ -57,6 +63,7 @@ impl REngine {
             packages: names.into_iter().zip(versions).collect(),
             r_version: reply.get("r_version").and_then(|version| version.string()).unwrap_or_default(),
             columns,
+            warnings: reply.get("warnings").map(|warnings| warnings.strings()).unwrap_or_default(),
         })
     }
 

@@ -123,6 +123,7 @@ async fn the_r_engine_conforms() {
     let ZygoteReply::Loaded(loaded) = zygote.answer().await else { panic!("not loaded") };
     assert_eq!(loaded.class, ["fake"]);
     assert_eq!(loaded.columns, None);
+    assert!(loaded.warnings.is_empty());
 
     let mut worker = zygote.fork(1).await;
     conforms(&mut worker).await;

@@ -7,7 +7,11 @@
 # (files of tests/r/bootstrap/) whose name matches.
 
 here <- dirname(normalizePath(sub("^--file=", "", grep("^--file=", commandArgs(FALSE), value = TRUE)[1L])))
-bootstrap_file <- file.path(here, "..", "..", "src", "worker", "r", "bootstrap.R")
+source_folder <- file.path(here, "..", "..", "src", "worker", "r")
+bootstrap_files <- c(
+  file.path(source_folder, "bootstrap.R"),
+  list.files(file.path(source_folder, "bootstrap"), pattern = "[.]R$", full.names = TRUE)
+)
 
 passed <- 0L
 failed <- 0L
@@ -33,7 +37,7 @@ check_equal <- function(name, got, expected) {
 # A fresh copy of the code under test, as the zygote evaluates it.
 new_bootstrap <- function() {
   environment <- new.env(parent = baseenv())
-  sys.source(bootstrap_file, envir = environment, keep.source = FALSE)
+  for (file in bootstrap_files) sys.source(file, envir = environment, keep.source = FALSE)
   environment
 }
 

@@ -50,6 +50,9 @@ pub(super) fn render(
         let title = if info.schemas.len() == 1 { "Columns".to_owned() } else { format!("Columns of '{name}'") };
         let _ = writeln!(text, "{title}\n{}\n", columns(schema));
     }
+    for warning in &loaded.warnings {
+        let _ = writeln!(text, "Warning: {warning}\n");
+    }
     let _ = writeln!(text, "Sample\n  {}\n", sample(loaded));
     let _ = writeln!(text, "Speed\n{}\n", speed(timings, workers));
     text.push_str("It can be served.\n");

@@ -24,6 +24,7 @@ impl Engine for FakeEngine {
             packages: Vec::new(),
             r_version: "0.0.0".to_owned(),
             columns: None,
+            warnings: Vec::new(),
         })
     }
 
