@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::columns::read_columns;
 use super::key::Key;
 use super::records::read_records;
-use super::render::{quoted, string};
+use super::render::{json_name, quoted};
 use super::report::Report;
 use super::split::read_split;
 use super::table::Table;
@@ -83,7 +83,7 @@ impl<'de> Visitor<'de> for Body<'_, '_, 'de> {
 impl Body<'_, '_, '_> {
     /// How several inputs are sent.
     fn example(&self) -> String {
-        let names: Vec<_> = self.schemas.iter().map(|(name, _)| format!("{}:…", string(name))).collect();
+        let names: Vec<_> = self.schemas.iter().map(|(name, _)| format!("{}:…", json_name(name))).collect();
         format!(r#"{{"inputs":{{{}}}}} where each … is {FORMS}"#, names.join(","))
     }
 

@@ -163,7 +163,7 @@ impl Got<'_> {
             Self::Logical(value) => value.to_string(),
             Self::Integer(value) => value.to_string(),
             Self::Double(value) => serde_json::Value::from(value).to_string(),
-            Self::Literal(literal) => render::shortened(literal),
+            Self::Literal(literal) => render::literal(literal),
             Self::Text(text) if why == Rejected::Type => format!("{} (a string)", render::string(text)),
             Self::Text(text) => render::string(text),
             Self::Array => "an array".to_owned(),

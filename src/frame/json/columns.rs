@@ -10,7 +10,7 @@ use super::body::FORMS;
 use super::cell::{Cell, Skipped};
 use super::key::Key;
 use super::names::START;
-use super::render::quoted;
+use super::render::{json_name, quoted};
 use super::report::Report;
 use super::table::{Slot, Table};
 
@@ -23,7 +23,8 @@ pub(super) fn read_columns<'de, A: MapAccess<'de>>(
     next: Option<Cow<'de, str>>,
     mut map: A,
 ) -> Result<(), A::Error> {
-    let mut columns = Columns { table, report, seen: Vec::new(), first: None };
+    let nested_before = report.nested_cells();
+    let mut columns = Columns { table, report, seen: Vec::new(), first: None, nested_before };
     if let Some(index) = index {
         let position = columns.open("index")?;
         let mut part = serde_json::Deserializer::from_str(index.get());
@@ -50,6 +51,8 @@ struct Columns<'t, 's, 'b> {
     seen: Vec<bool>,
     /// Position and length of the first one.
     first: Option<(usize, usize)>,
+    /// Arrays and objects that were cells of inputs before this one.
+    nested_before: usize,
 }
 
 impl<'s, 'b> Columns<'_, 's, 'b> {
@@ -84,7 +87,7 @@ impl<'s, 'b> Columns<'_, 's, 'b> {
         let mut positions = (0..self.seen.len()).filter(|position| self.seen[*position]);
         if let (Some(only), None) = (positions.next(), positions.next())
             && !is_known(&only)
-            && self.report.nested_cells() > 0
+            && self.report.nested_cells() > self.nested_before
         {
             // A key of some other convention around a form of ours.
             return Err(E::custom(unknown_wrapper(self.table.name(only))));
@@ -106,7 +109,7 @@ impl Values<'_, '_, '_> {
             "{} holds a single value ({}) where a column is an array: put one row into [ ], as in [{{{}:…}}]",
             quoted(self.table.name(self.position)),
             kind_of(got),
-            super::render::string(self.table.name(self.position)),
+            json_name(self.table.name(self.position)),
         ))
     }
 }

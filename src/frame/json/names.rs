@@ -73,6 +73,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_order_of_one_row_is_the_guess_for_the_next() {
+        let mut index = NameIndex::new(["a", "b", "c"].into_iter());
+        assert_eq!(index.successors, [0, 1, 2, 3]);
+        assert_eq!((index.find(START, "c"), index.find(3, "b"), index.find(2, "a")), (Some(2), Some(1), Some(0)));
+        // First c; after a b, which has not been seen; after b a; after c b.
+        assert_eq!(index.successors, [2, 1, 0, 1]);
+    }
+
+    #[test]
     fn any_order_is_found_and_new_names_are_added() {
         for known in [3, 40] {
             let names: Vec<String> = (0..known).map(|n| format!("x{n}")).collect();

@@ -7,8 +7,11 @@ use serde::de;
 use serde_json::error::Category;
 
 use super::DecodeOptions;
-use super::render::quoted;
+use super::render;
 use crate::error::{CellError, CellErrors, Error, Kind, Result};
+
+/// Most characters of a parser's message in an answer.
+const MESSAGE_CHARACTERS: usize = 600;
 
 /// State of one reading, apart from the columns.
 pub(super) struct Report<'b> {
@@ -90,14 +93,14 @@ impl<'b> Report<'b> {
         let input = &self.input;
         self.cells.push(|| {
             let (expected, got) = describe();
-            CellError { input: input.clone(), row, column: super::render::shortened(column), expected, got }
+            CellError { input: input.clone(), row, column: render::name(column), expected, got }
         });
     }
 
     /// Adds a warning to the answer.
     pub(super) fn warn(&mut self, warning: String) {
         self.warnings.push(match &self.input {
-            Some(input) => format!("input {}: {warning}", quoted(input)),
+            Some(input) => format!("input {}: {warning}", render::quoted(input)),
             None => warning,
         });
     }
@@ -133,9 +136,14 @@ impl<'b> Report<'b> {
         let column = 1 + before.iter().rev().take_while(|byte| **byte != b'\n').count();
         let full = error.to_string();
         let message = full.rsplit_once(" at line ").map_or(full.as_str(), |(message, _)| message);
+        // serde quotes the value that it did not expect, however long.
+        let message = render::shortened(message, MESSAGE_CHARACTERS);
         let detail = match error.classify() {
             Category::Data | Category::Io => format!("line {line}, column {column}: {message}"),
             Category::Eof => format!("line {line}, column {column}: the JSON ends too early ({message})"),
+            Category::Syntax if message == "number out of range" => {
+                format!("line {line}, column {column}: the number is out of range, a double holds up to 1.8e308")
+            }
             Category::Syntax => {
                 let advice = advice(self.body, offset, self.options).unwrap_or_default();
                 format!("line {line}, column {column}: not JSON: {message}{advice}")

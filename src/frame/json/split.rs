@@ -160,10 +160,7 @@ impl<'de> Visitor<'de> for Row<'_, '_, 'de, '_> {
         for (count, position) in header.iter().enumerate() {
             let more = match table.slot(*position) {
                 Slot::Kept(column) => seq.next_element_seed(Cell { column, row, report })?,
-                Slot::Dropped(rows) => {
-                    *rows = row + 1;
-                    seq.next_element_seed(Skipped { report })?
-                }
+                Slot::Dropped(_) => seq.next_element_seed(Skipped { report })?,
             };
             if more.is_none() {
                 return Err(Error::custom(format_args!("row {row} has {count} values for {columns} columns")));

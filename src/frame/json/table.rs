@@ -43,7 +43,8 @@ pub(super) struct Table<'s> {
 pub(super) enum Slot<'s> {
     /// Into a column.
     Kept(ColumnBuilder<'s>),
-    /// Nowhere; rows up to the last that had it are counted.
+    /// Nowhere; where the form needs it to find repeated keys and unequal
+    /// lengths, rows up to the last that had it are counted.
     Dropped(usize),
 }
 

@@ -145,6 +145,14 @@ fn misfits_of_several_inputs_say_which() {
 }
 
 #[test]
+fn nested_cells_of_one_input_say_nothing_about_the_next() {
+    let body = r#"{"inputs":{"history":[{"sales":[1]}],"futurex":{"day":[1]}}}"#;
+    let mut expected = misfit(0, "sales", "an integer from -2147483647 to 2147483647", "an array");
+    expected.input = Some("history".to_owned());
+    assert_eq!(misfits(&forecast(), body), [expected]);
+}
+
+#[test]
 fn several_inputs_have_one_form() {
     let example = r#"{"inputs":{"history":…,"futurex":…}}"#;
     for body in ["[]", r#"{"sales":[1]}"#, r#"{"history":[],"futurex":[]}"#, "1"] {

@@ -8,7 +8,7 @@ fn syntax_errors_have_a_position() {
         (r#"[{"x":1,}]"#, "line 1, column 9: not JSON: trailing comma"),
         ("[\n {\"x\":1}\n {\"x\":2}]", "line 3, column 2: not JSON: expected `,` or `]`"),
         (r#"[{"x" 1}]"#, "line 1, column 7: not JSON: expected `:`"),
-        (r#"[{"x":1e999}]"#, "line 1, column 11: not JSON: number out of range"),
+        (r#"[{"x":1e999}]"#, "line 1, column 11: the number is out of range, a double holds up to 1.8e308"),
         (r#"[{x:1}]"#, "line 1, column 3: not JSON: key must be a string"),
         (r#"[{"x":1}]]"#, "line 1, column 10: not JSON: trailing characters"),
         (r#"[{"x":1}"#, "line 1, column 8: the JSON ends too early (EOF while parsing a list)"),
@@ -139,6 +139,24 @@ fn other_shapes_are_refused() {
     }
     let untyped = malformed(&single(Schema::untyped()), r#"{"instances":[{"x":1}]}"#);
     assert!(untyped.contains("no known wrapper"), "{untyped}");
+}
+
+#[test]
+fn answers_do_not_echo_the_body() {
+    let long = "k".repeat(100_000);
+    for body in [
+        format!(r#"["{long}"]"#),
+        format!(r#"{{"{long}":1}}"#),
+        format!(r#"{{"{long}":{{}}}}"#),
+        format!(r#"{{"inputs":{{"{long}":[]}}}}"#),
+        format!(r#"{{"columns":"{long}"}}"#),
+        format!(r#"[{{"{long}":1,"{long}":1}}]"#),
+    ] {
+        for schemas in [xy(), single(Schema::untyped())] {
+            let text = malformed(&schemas, &body);
+            assert!(text.len() < 1000 && text.contains("kkk…"), "{text}");
+        }
+    }
 }
 
 #[test]
