@@ -10,6 +10,7 @@ pub mod frame;
 pub mod http;
 pub mod lifecycle;
 pub mod model;
+mod pem;
 pub mod pool;
 pub mod scoring;
 pub mod telemetry;
