@@ -123,7 +123,8 @@ impl CellErrors {
 pub struct Error {
     kind: Kind,
     detail: Cow<'static, str>,
-    cells: Option<CellErrors>,
+    /// Boxed to keep every `Result` small.
+    cells: Option<Box<CellErrors>>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -162,7 +163,7 @@ impl Error {
             }
             None => "the data does not fit the model's schema".to_owned(),
         };
-        Self { kind: Kind::Unprocessable, detail: detail.into(), cells: Some(cells), source: None }
+        Self { kind: Kind::Unprocessable, detail: detail.into(), cells: Some(Box::new(cells)), source: None }
     }
 
     /// Adds the cause, which is logged and never sent.
@@ -184,7 +185,7 @@ impl Error {
 
     /// Cells that did not fit, for [`Kind::Unprocessable`].
     pub fn cells(&self) -> Option<&CellErrors> {
-        self.cells.as_ref()
+        self.cells.as_deref()
     }
 
     /// Who is at fault.
