@@ -40,6 +40,8 @@ pub enum Kind {
     },
     /// None of the media types that the caller accepts can be produced.
     NotAcceptable,
+    /// The body did not arrive in the time that it may take.
+    BodyTimeout,
     /// The body, or what it inflates to, is over a limit.
     TooLarge,
     /// The body's media type or content coding is not supported.

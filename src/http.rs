@@ -1,1 +1,228 @@
-//! The HTTP doors.
+//! The HTTP listeners: callers' doors over TLS, and the operator's probes and
+//! metrics. This file builds, runs and stops them; `http/layers.rs` is what a
+//! request passes, `http/routes.rs` where it can go.
+
+mod access_log;
+mod admission;
+mod authenticate;
+mod body;
+mod coding;
+mod connections;
+mod doors;
+mod layers;
+mod model_path;
+mod models;
+mod negotiate;
+mod offload;
+mod operator;
+mod reply_body;
+mod request_id;
+mod respond;
+mod routes;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::any::Any;
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroUsize;
+use std::pin::pin;
+use std::sync::Arc;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use actix_web::dev::Extensions;
+use actix_web::web::Data;
+use actix_web::{App, HttpServer, dev};
+use futures_util::future;
+
+use self::admission::Admission;
+use self::connections::Connections;
+pub use self::state::RenderMetrics;
+use self::state::State;
+use crate::auth::Verifier;
+use crate::config::settings::{LimitSettings, ServerSettings};
+use crate::lifecycle::{Drained, Lifecycle, Phase};
+use crate::scoring::catalog::Catalog;
+
+/// How long an answered connection may go on sending what nobody reads, so that
+/// the caller gets to see why it was refused; also the time for closing one.
+const LINGER: Duration = Duration::from_secs(10);
+
+/// Seconds that open connections get at the very end of a stop. Requests were
+/// waited for before; what is left is idle, mostly HTTP/2.
+const CLOSE_SECONDS: u64 = 1;
+
+/// Connections that probes and scrapers may keep open.
+const OPERATOR_CONNECTIONS: usize = 256;
+
+/// Threads beside each event loop, for large bodies.
+const BLOCKING_THREADS: usize = 4;
+
+/// What a server is made of.
+pub struct HttpParts {
+    /// The callers' listener.
+    pub callers: TcpListener,
+    /// The operator's listener, always plain HTTP.
+    pub operator: TcpListener,
+    /// Certificate and key of the callers' listener; plain HTTP without.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Connections, threads and times.
+    pub server: ServerSettings,
+    /// Bounds on requests.
+    pub limits: LimitSettings,
+    /// Whether a model that can't be loaded makes the server unready.
+    pub require_all: bool,
+    /// What can be scored.
+    pub catalog: Catalog,
+    /// Verifies tokens.
+    pub verifier: Arc<Verifier>,
+    /// Phase, and requests in flight.
+    pub lifecycle: Lifecycle,
+    /// Writes the metrics of the process.
+    pub render_metrics: RenderMetrics,
+}
+
+/// Both listeners, accepting.
+pub struct Server {
+    callers: dev::Server,
+    operator: dev::Server,
+    callers_address: SocketAddr,
+    operator_address: SocketAddr,
+    connections: Connections,
+    lifecycle: Lifecycle,
+    drain_timeout: Duration,
+}
+
+impl Server {
+    /// Starts the threads that serve the listeners.
+    ///
+    /// # Errors
+    /// When a listener or a thread can't be set up.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime, which may be of any flavour.
+    pub fn start(parts: HttpParts) -> io::Result<Self> {
+        let HttpParts {
+            callers,
+            operator,
+            tls,
+            server,
+            limits,
+            require_all,
+            catalog,
+            verifier,
+            lifecycle,
+            render_metrics,
+        } = parts;
+        let callers_address = callers.local_addr()?;
+        let operator_address = operator.local_addr()?;
+        let connections = Connections::new();
+        let state = Data::new(State {
+            catalog,
+            verifier,
+            lifecycle: lifecycle.clone(),
+            admission: Admission::new(limits.max_requests, limits.max_body_bytes),
+            max_body_bytes: limits.max_body_bytes,
+            max_rows: limits.max_rows,
+            body_timeout: server.body_timeout,
+            expose_model_errors: server.expose_model_errors,
+            require_all,
+            render_metrics,
+        });
+        let drain_timeout = server.drain_timeout;
+        let callers = serve_callers(callers, tls, &server, state.clone(), connections.clone())?;
+        let operator = serve_operator(operator, state)?;
+        Ok(Self { callers, operator, callers_address, operator_address, connections, lifecycle, drain_timeout })
+    }
+
+    /// Address of the callers' listener, with the port that the system chose.
+    pub fn callers_address(&self) -> SocketAddr {
+        self.callers_address
+    }
+
+    /// Address of the operator's listener, with the port that the system chose.
+    pub fn operator_address(&self) -> SocketAddr {
+        self.operator_address
+    }
+
+    /// Serves until `stop` resolves, then refuses new requests, waits for those
+    /// in flight up to the drain timeout, and closes everything. Says how the
+    /// drain ended.
+    ///
+    /// # Errors
+    /// When a listener ends by itself.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> io::Result<Drained> {
+        let Self { callers, operator, connections, lifecycle, drain_timeout, .. } = self;
+        let (callers_handle, operator_handle) = (callers.handle(), operator.handle());
+        let mut listeners = pin!(future::try_join(callers, operator));
+        let drained = tokio::select! {
+            ended = &mut listeners => {
+                return Err(ended.err().unwrap_or_else(|| io::Error::other("the listeners ended without being asked to")));
+            }
+            drained = async { stop.await; lifecycle.drain(drain_timeout).await } => drained,
+        };
+        // Idle HTTP/1.1 connections close at once when told to. Idle HTTP/2
+        // ones don't, and are cut off after CLOSE_SECONDS.
+        let _sent = (callers_handle.stop(true), operator_handle.stop(false));
+        tokio::select! {
+            biased;
+            _ = &mut listeners => {}
+            () = connections.all_closed() => {}
+        }
+        lifecycle.advance(Phase::Stopped);
+        Ok(drained)
+    }
+}
+
+fn serve_callers(
+    listener: TcpListener,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    settings: &ServerSettings,
+    state: Data<State>,
+    connections: Connections,
+) -> io::Result<dev::Server> {
+    let threads = match settings.threads {
+        0 => available_parallelism().map_or(1, NonZeroUsize::get),
+        threads => threads,
+    };
+    let app = move || App::new().app_data(state.clone()).configure(routes::configure);
+    let server = HttpServer::new(app)
+        .disable_signals()
+        .workers(threads)
+        .worker_max_blocking_threads(BLOCKING_THREADS)
+        // The limit is per thread.
+        .max_connections(settings.max_connections.div_ceil(threads).max(1))
+        .keep_alive(settings.keep_alive)
+        .client_request_timeout(settings.head_timeout)
+        .tls_handshake_timeout(settings.head_timeout)
+        .client_disconnect_timeout(LINGER)
+        .shutdown_timeout(CLOSE_SECONDS)
+        // Small answers must not wait for the acknowledgement of earlier ones.
+        .tcp_nodelay(true)
+        // A caller that closed its side is gone: its request is dropped, and
+        // with it its place in the queue.
+        .h1_allow_half_closed(false)
+        .on_connect(move |_: &dyn Any, data: &mut Extensions| {
+            data.insert(connections.open());
+        });
+    let server = match tls {
+        Some(tls) => server.listen_rustls_0_23(listener, (*tls).clone())?,
+        None => server.listen(listener)?,
+    };
+    Ok(server.run())
+}
+
+fn serve_operator(listener: TcpListener, state: Data<State>) -> io::Result<dev::Server> {
+    let app = move || App::new().app_data(state.clone()).configure(operator::configure);
+    let server = HttpServer::new(app)
+        .disable_signals()
+        .workers(1)
+        .worker_max_blocking_threads(1)
+        .max_connections(OPERATOR_CONNECTIONS)
+        .tcp_nodelay(true)
+        .shutdown_timeout(CLOSE_SECONDS);
+    Ok(server.listen(listener)?.run())
+}

@@ -1,0 +1,225 @@
+//! Doors: client conventions in front of one engine. A door decodes a body to
+//! typed columns and encodes predictions; everything between is here, and the
+//! same for all: admission, lookup, limits, deadline, stage times.
+
+pub(crate) mod native;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix_web::HttpResponse;
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use bytes::Bytes;
+use tokio::time::timeout_at;
+
+use super::admission::Permit;
+use super::coding::Coding;
+use super::layers::Exchange;
+use super::offload::offload;
+use super::respond::Failure;
+use super::{body, model_path, negotiate};
+use crate::error::{Error, Kind, Result};
+use crate::frame::json::Decoded;
+use crate::frame::schema::InputSchemas;
+use crate::scoring::catalog::Served;
+use crate::scoring::{ScoreRequest, Scored};
+use crate::telemetry::metrics::{self, Stage};
+
+/// Shortens a model's timeout for one request, in milliseconds.
+const X_REQUEST_TIMEOUT_MS: HeaderName = HeaderName::from_static("x-request-timeout-ms");
+
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+
+/// How long after the deadline the engine may still report it itself, with
+/// more to say than we have.
+const GRACE: Duration = Duration::from_millis(100);
+
+/// Bodies from this size on are decoded beside the event loop; compressed ones
+/// always, since a small one may inflate to a large one.
+const LARGE_BODY: usize = 256 * 1024;
+
+/// Answers with so many cells or more are encoded beside the event loop.
+const LARGE_ANSWER: usize = 20_000;
+
+/// Smaller answers are not worth compressing.
+const WORTH_COMPRESSING: usize = 32 * 1024;
+
+/// One client convention.
+pub(crate) trait Door: Copy + Send + 'static {
+    /// `Content-Type` of answers.
+    const MEDIA_TYPE: &'static str;
+
+    /// Turns an inflated body into typed columns.
+    fn decode(self, body: &[u8], schemas: &InputSchemas, max_rows: usize) -> Result<Decoded>;
+
+    /// Turns predictions into the body of an answer.
+    fn encode(self, served: &Served, scored: &Scored, warnings: &[String]) -> Result<Vec<u8>>;
+}
+
+/// Scores the request's body with the model in its path. Everything that the
+/// head alone can be refused for is checked before the body is read.
+async fn score<D: Door>(exchange: &mut Exchange, door: D) -> Result<HttpResponse, Failure> {
+    let state = Arc::clone(&exchange.state);
+    let headers = exchange.request.headers();
+    let permit = state.admission.enter().inspect_err(|_| metrics::rejected("requests"))?;
+    let (name, version) = model_path::parse(&exchange.request)?;
+    let served = state.catalog.resolve(name, version)?;
+    exchange.record.model = Some((served.name.clone(), served.version));
+    negotiate::require_json(headers)?;
+    let coding = negotiate::content_coding(headers)?;
+    negotiate::require_json_accepted(headers)?;
+    let timeout = request_timeout(headers)?.map_or(served.info.timeout, |asked| asked.min(served.info.timeout));
+
+    let limits = body::Limits { bytes: state.max_body_bytes, time: state.body_timeout };
+    let mut permit = permit;
+    let body = body::read(&mut exchange.payload, headers, limits, &mut permit)
+        .await
+        .inspect_err(|error| count_overload(error, "body_memory"))?;
+    exchange.record.bytes_in = body.len();
+    let deadline = Instant::now() + timeout;
+
+    let work = Work { door, served, coding, answer_coding: negotiate::accepted_coding(headers), deadline };
+    let limit = Limits { bytes: state.max_body_bytes, rows: state.max_rows };
+    let late =
+        || Error::new(Kind::DeadlineExceeded, format!("the answer was not ready within {} ms", timeout.as_millis()));
+    let outcome = timeout_at((deadline + GRACE).into(), work.run(exchange, body, limit, permit)).await;
+    Ok(outcome.unwrap_or_else(|_| Err(late()))?)
+}
+
+/// Limits of what a body may decode to.
+#[derive(Clone, Copy)]
+struct Limits {
+    bytes: usize,
+    rows: usize,
+}
+
+/// What is to be done with a body that has arrived.
+struct Work<D> {
+    door: D,
+    served: Served,
+    coding: Coding,
+    answer_coding: Coding,
+    deadline: Instant,
+}
+
+impl<D: Door> Work<D> {
+    async fn run(self, exchange: &mut Exchange, body: Bytes, limits: Limits, permit: Permit) -> Result<HttpResponse> {
+        let Self { door, served, coding, answer_coding, deadline } = self;
+        let started = Instant::now();
+        let large = body.len() >= LARGE_BODY || coding != Coding::Identity;
+        let schemas = Arc::clone(&served.info);
+        // The permit goes along: the work counts even if the caller leaves.
+        let decoded = offload(large, move || {
+            let mut permit = permit;
+            let decoded = match coding {
+                Coding::Identity => door.decode(&body, &schemas.schemas, limits.rows),
+                _ => coding
+                    .inflate(&body, limits.bytes, &mut permit)
+                    .and_then(|inflated| door.decode(&inflated, &schemas.schemas, limits.rows)),
+            };
+            decoded.map(|decoded| (decoded, permit))
+        });
+        let (Decoded { inputs, mut warnings }, permit) =
+            decoded.await.inspect_err(|error| count_overload(error, "body_memory"))?;
+        let decode = started.elapsed();
+        let rows = inputs.iter().map(|(_, batch)| batch.num_rows()).max();
+        exchange.record.rows = rows;
+
+        let request = ScoreRequest { inputs, deadline, request_id: exchange.record.request_id.clone() };
+        let scored = served.scorer.score(request).await.inspect_err(|error| count_overload(error, "queue"))?;
+        let times = scored.times;
+        warnings.extend(scored.warnings.iter().cloned());
+
+        let encoding = Instant::now();
+        let cells = scored.batch.num_rows() * scored.batch.num_columns();
+        let model = (served.name.clone(), served.version);
+        let (bytes, answer_coding) = offload(cells >= LARGE_ANSWER, move || {
+            let _permit = permit;
+            let bytes = door.encode(&served, &scored, &warnings)?;
+            match bytes.len() >= WORTH_COMPRESSING {
+                true => Ok((answer_coding.deflate(bytes).map_err(Error::internal)?, answer_coding)),
+                false => Ok((bytes, Coding::Identity)),
+            }
+        })
+        .await?;
+        let encode = encoding.elapsed();
+
+        let stages = [
+            (Stage::Decode, decode),
+            (Stage::Queue, times.queue),
+            (Stage::Convert, times.convert),
+            (Stage::Score, times.score),
+            (Stage::Encode, encode),
+        ];
+        for (stage, duration) in stages {
+            metrics::stage(stage, (&model.0, model.1), duration);
+        }
+        Ok(ok::<D>(bytes, answer_coding, &stages))
+    }
+}
+
+fn ok<D: Door>(bytes: Vec<u8>, coding: Coding, stages: &[(Stage, Duration)]) -> HttpResponse {
+    let mut response = HttpResponse::Ok().content_type(D::MEDIA_TYPE).body(bytes);
+    let headers = response.headers_mut();
+    if coding != Coding::Identity {
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
+    }
+    headers.insert(header::VARY, HeaderValue::from_static("accept, accept-encoding"));
+    if let Ok(value) = HeaderValue::try_from(server_timing(stages)) {
+        headers.insert(SERVER_TIMING, value);
+    }
+    response
+}
+
+/// <https://www.w3.org/TR/server-timing/>: durations are milliseconds. Time in
+/// R's conversion is part of the score as a caller sees it.
+fn server_timing(stages: &[(Stage, Duration)]) -> String {
+    let entries =
+        stages.iter().map(|(stage, duration)| format!("{};dur={:.3}", stage.name(), duration.as_secs_f64() * 1e3));
+    entries.collect::<Vec<_>>().join(", ")
+}
+
+fn request_timeout(headers: &HeaderMap) -> Result<Option<Duration>> {
+    let Some(value) = headers.get(X_REQUEST_TIMEOUT_MS) else {
+        return Ok(None);
+    };
+    let milliseconds = value.to_str().ok().and_then(|text| text.trim().parse::<u32>().ok()).filter(|ms| *ms > 0);
+    match milliseconds {
+        Some(milliseconds) => Ok(Some(Duration::from_millis(milliseconds.into()))),
+        None => Err(Error::malformed(format!(
+            "the header X-Request-Timeout-Ms is not a whole number of milliseconds from 1 to {}",
+            u32::MAX
+        ))),
+    }
+}
+
+fn count_overload(error: &Error, reason: &'static str) {
+    if let Kind::Overloaded { .. } = error.kind() {
+        metrics::rejected(reason);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_timeout_header_is_a_positive_number() {
+        let parse = |text: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(X_REQUEST_TIMEOUT_MS, HeaderValue::from_static(text));
+            request_timeout(&headers)
+        };
+        assert_eq!(parse("250").expect("good"), Some(Duration::from_millis(250)));
+        assert_eq!(request_timeout(&HeaderMap::new()).expect("absent"), None);
+        for bad in ["0", "-1", "1.5", "soon", "", "4294967296"] {
+            assert_eq!(*parse(bad).expect_err(bad).kind(), Kind::Malformed);
+        }
+    }
+
+    #[test]
+    fn server_timing_is_in_milliseconds() {
+        let stages = [(Stage::Decode, Duration::from_micros(123)), (Stage::Score, Duration::from_millis(2))];
+        assert_eq!(server_timing(&stages), "decode;dur=0.123, score;dur=2.000");
+    }
+}

@@ -1,0 +1,120 @@
+//! What every request passes, in order: request id and record, token, scope,
+//! phase, handler; and on the way back: panics, problems, headers. Routes and
+//! fallbacks all come through [`answer`], so nothing is reachable around it.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use actix_web::body::MessageBody;
+use actix_web::dev::Payload;
+use actix_web::http::StatusCode;
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use futures_util::FutureExt;
+
+use super::access_log::Record;
+use super::reply_body::ReplyBody;
+use super::respond::{self, Failure};
+use super::routes::{Needs, Operation, Target};
+use super::state::State;
+use super::{authenticate, body, request_id};
+use crate::auth::Scope;
+use crate::error::{Error, Kind};
+use crate::lifecycle::Phase;
+use crate::telemetry::metrics;
+
+/// One request on its way through the layers.
+pub(crate) struct Exchange {
+    pub(crate) request: HttpRequest,
+    pub(crate) payload: Payload,
+    pub(crate) state: Arc<State>,
+    pub(crate) record: Record,
+}
+
+/// Answers a request, whatever happens.
+pub(crate) async fn answer(request: HttpRequest, payload: Payload, target: Target) -> HttpResponse<ReplyBody> {
+    let Some(state) = request.app_data::<Data<State>>().map(|data| Arc::clone(data)) else {
+        unreachable!("routes::configure is only used with the state")
+    };
+    let record = Record::begin(&request, target.door(), state.lifecycle.begin_request());
+    let mut exchange = Exchange { request, payload, state, record };
+    // The exchange is not used after a panic but for its id and its record.
+    let outcome = AssertUnwindSafe(authorise_and_run(&mut exchange, target)).catch_unwind().await;
+    let outcome = outcome.unwrap_or_else(|panic| Err(Error::internal(panic_text(panic.as_ref())).into()));
+    let response = match outcome {
+        Ok(response) => response,
+        Err(failure) => {
+            exchange.record.failed(&failure.error);
+            respond::problem(&failure, &exchange.record.request_id, exchange.state.expose_model_errors)
+        }
+    };
+    let unread = body::discard(exchange.payload.take(), exchange.request.headers()).await;
+    finish(exchange, response, unread)
+}
+
+async fn authorise_and_run(exchange: &mut Exchange, target: Target) -> Result<HttpResponse, Failure> {
+    let principal = authenticate::principal(exchange.request.headers(), &exchange.state.verifier)?;
+    exchange.record.subject = Some(principal.subject.clone());
+    let operation = match target {
+        Target::Operation(operation) => operation,
+        Target::NotFound => {
+            let detail = "there is no such route; GET /models lists the models";
+            return Err(Error::new(Kind::NotFound, detail).into());
+        }
+        Target::MethodNotAllowed { allowed } => {
+            let detail = format!("this route has {allowed}");
+            return Err(Error::new(Kind::MethodNotAllowed { allowed }, detail).into());
+        }
+    };
+    authenticate::require(&principal, &scope(&exchange.request, operation))?;
+    check_phase(exchange.state.lifecycle.phase(), operation)?;
+    (operation.handler)(exchange).await
+}
+
+/// The scope for an operation on the model in the path.
+fn scope(request: &HttpRequest, operation: &Operation) -> Scope {
+    match operation.needs {
+        Needs::ScoreModelInPath => Scope::Score(request.match_info().query("name").to_owned()),
+        Needs::ModelsRead => Scope::ModelsRead,
+    }
+}
+
+/// Metadata can be read from the start on, scoring waits for the models; a
+/// draining server begins nothing new.
+fn check_phase(phase: Phase, operation: &Operation) -> Result<(), Error> {
+    let refuse = |reason: &'static str, detail: &'static str| {
+        metrics::rejected(reason);
+        Err(Error::new(Kind::Unavailable, detail))
+    };
+    match phase {
+        Phase::Starting if operation.needs == Needs::ScoreModelInPath => {
+            refuse("starting", "the server is loading its models; try again later")
+        }
+        Phase::Starting | Phase::Serving => Ok(()),
+        Phase::Draining | Phase::Stopped => {
+            refuse("draining", "the server is shutting down; try again, on a new connection")
+        }
+    }
+}
+
+fn finish(mut exchange: Exchange, response: HttpResponse, unread: Option<Payload>) -> HttpResponse<ReplyBody> {
+    let (mut head, body) = response.into_parts();
+    // Handlers answer from memory; a stream here is a defect.
+    let body = body.try_into_bytes().unwrap_or_else(|_| {
+        exchange.record.failed(&Error::internal("a handler answered with a stream"));
+        *head.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+        bytes::Bytes::new()
+    });
+    exchange.record.answered(head.status());
+    head.headers_mut().insert(request_id::X_REQUEST_ID, request_id::header_value(&exchange.record.request_id));
+    if exchange.state.lifecycle.phase() >= Phase::Draining {
+        head.head_mut().set_connection_type(actix_web::http::ConnectionType::Close);
+    }
+    head.set_body(ReplyBody::new(body, exchange.record, unread))
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    format!("a handler panicked: {}", text.as_deref().unwrap_or("without a message"))
+}

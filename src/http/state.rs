@@ -1,0 +1,31 @@
+//! What all handlers of one server share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::admission::Admission;
+use crate::auth::Verifier;
+use crate::lifecycle::Lifecycle;
+use crate::scoring::catalog::Catalog;
+
+/// Writes all metrics in the Prometheus text format.
+pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
+
+/// State of the callers' and the operator's listeners.
+pub(crate) struct State {
+    pub(crate) catalog: Catalog,
+    pub(crate) verifier: Arc<Verifier>,
+    pub(crate) lifecycle: Lifecycle,
+    pub(crate) admission: Admission,
+    /// Largest body before and after decompression, in bytes.
+    pub(crate) max_body_bytes: usize,
+    /// Most rows of one request.
+    pub(crate) max_rows: usize,
+    /// How long a body may take to arrive.
+    pub(crate) body_timeout: Duration,
+    /// Whether callers see R's own message and call.
+    pub(crate) expose_model_errors: bool,
+    /// Whether a model that can't be loaded makes the server unready.
+    pub(crate) require_all: bool,
+    pub(crate) render_metrics: RenderMetrics,
+}

@@ -1,0 +1,12 @@
+//! The listeners through real sockets, with real tokens and real codecs; only
+//! the engine behind [`Score`](crate::scoring::Score) is scripted.
+
+mod bodies;
+mod drain;
+mod harness;
+mod metadata;
+mod operator;
+mod predict;
+mod refusals;
+mod table;
+mod tls;
