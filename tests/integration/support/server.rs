@@ -13,10 +13,10 @@ use rscore::auth::Verifier;
 use rscore::lifecycle::Drained;
 use tokio::sync::oneshot;
 
+use super::bundle::Repository;
 use super::endpoint::Endpoint;
 use super::processes::{self, Process};
 use super::setup::Setup;
-use super::bundle::Repository;
 use super::{DEADLINE, keys, within_deadline};
 
 /// Scopes of the token that requests carry unless they say otherwise.
@@ -69,7 +69,13 @@ impl TestServer {
         });
         let addresses = within_deadline("loading the models", is_ready).await;
         let (callers, operator) = addresses.expect("the server starts; its panic is above");
-        Self { endpoint: Endpoint { callers, operator, token }, marker, stop: Some(stop), ended: Mutex::new(ended), repository }
+        Self {
+            endpoint: Endpoint { callers, operator, token },
+            marker,
+            stop: Some(stop),
+            ended: Mutex::new(ended),
+            repository,
+        }
     }
 
     /// The process that holds a model and forks its workers, if it runs.
