@@ -108,6 +108,7 @@ impl Shared {
             let queue = queued.elapsed();
             match timeout_at(deadline.into(), worker.score(&call)).await {
                 Ok(Ok(reply)) => {
+                    self.log_warnings(&reply.warnings, &request.request_id);
                     if reply.retire {
                         self.pool.discard(worker, DeathReason::Retired);
                     }
@@ -132,6 +133,19 @@ impl Shared {
             Kind::ModelCrashed,
             "the request ended its worker process twice and was given up; the log has what R printed last",
         ))
+    }
+
+    /// The caller sees them too; the log is for whoever maintains the model. The
+    /// worker bounds their number and length.
+    fn log_warnings(&self, warnings: &[String], request_id: &str) {
+        let (model, version) = self.pool.model();
+        for warning in warnings {
+            tracing::warn!(
+                target: "rscore::model",
+                { request.id = request_id, model.name = model, model.version = version },
+                "R warning: {warning}"
+            );
+        }
     }
 
     async fn reserve(&self, deadline: Instant) -> Result<ReservedWorker> {
