@@ -4,6 +4,9 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod engine;
+mod logs;
+mod startup;
+mod stopping;
 mod support;
 mod workers;
 mod zoo;
