@@ -27,7 +27,7 @@ pub struct TestServer {
     stop: Option<oneshot::Sender<()>>,
     // The mutex makes the server shareable; nobody contends for it.
     ended: Mutex<Receiver<io::Result<Drained>>>,
-    pub repository: Repository,
+    _repository: Repository,
 }
 
 impl TestServer {
@@ -67,7 +67,7 @@ impl TestServer {
         let addresses = within_deadline("loading the models", is_ready).await;
         let (callers, operator) = addresses.expect("the server starts; its panic is above");
         let endpoint = Endpoint { callers, operator, tls: Some(Arc::clone(&keys::CLIENT)), token };
-        Self { endpoint, marker, stop: Some(stop), ended: Mutex::new(ended), repository }
+        Self { endpoint, marker, stop: Some(stop), ended: Mutex::new(ended), _repository: repository }
     }
 
     /// The process that holds a model and forks its workers, if it runs.
