@@ -13,8 +13,18 @@ use crate::config::duration;
 use crate::frame::schema::{Column, InputSchemas, Inputs, SINGLE_INPUT, Schema, UnknownColumns};
 
 /// Keys that a manifest may have.
-const KEYS: [&str; 9] =
-    ["description", "packages", "script", "timeout", "unknown_columns", "rows_like", "predict", "columns", "inputs"];
+const KEYS: [&str; 10] = [
+    "description",
+    "packages",
+    "script",
+    "timeout",
+    "unknown_columns",
+    "rows_like",
+    "row_independent",
+    "predict",
+    "columns",
+    "inputs",
+];
 
 /// A bundle's manifest; every part is optional.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -31,6 +41,10 @@ pub struct Manifest {
     pub unknown_columns: UnknownColumns,
     /// With several inputs: the one that has as many rows as the predictions.
     pub rows_like: Option<String>,
+    /// Whether each row's prediction depends on that row alone, so that requests
+    /// may share calls. Unless said, it is assumed of plain `predict` and not of a
+    /// script. Proved at load in any case.
+    pub row_independent: Option<bool>,
     /// Extra arguments of `predict()` where there is no script.
     pub predict: Vec<(String, Argument)>,
     /// Declared columns, by input; empty when the manifest says nothing of them.
@@ -79,6 +93,10 @@ impl Manifest {
             "description" => self.description = read_string(key, value, problems),
             "script" => self.script = read_string(key, value, problems),
             "rows_like" => self.rows_like = read_string(key, value, problems),
+            "row_independent" => match value.as_bool() {
+                Some(independent) => self.row_independent = Some(independent),
+                None => problems.push(format!("row_independent is true or false, not {value}")),
+            },
             "packages" => self.packages = read_strings(key, value, problems),
             "timeout" => {
                 if let Some(text) = read_string(key, value, problems) {

@@ -25,8 +25,7 @@ impl CostModel {
     /// Learns that a call of `rows` rows took `time`.
     pub fn observe(&mut self, rows: usize, time: Duration) {
         let (rows, seconds) = (rows as f64, time.as_secs_f64());
-        for sum in
-            [&mut self.weight, &mut self.rows, &mut self.rows_squared, &mut self.seconds, &mut self.rows_seconds]
+        for sum in [&mut self.weight, &mut self.rows, &mut self.rows_squared, &mut self.seconds, &mut self.rows_seconds]
         {
             *sum *= FORGETTING;
         }

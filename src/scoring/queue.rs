@@ -11,8 +11,8 @@ use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use tokio::sync::oneshot;
 
-use super::batching;
 use super::Scored;
+use super::batching;
 use crate::error::{Error, Kind, Result};
 use crate::frame::schema::Inputs;
 

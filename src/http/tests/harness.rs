@@ -22,6 +22,7 @@ use crate::frame::schema::{Column, ColumnType, InputSchemas, Schema};
 use crate::http::{HttpParts, Server};
 use crate::lifecycle::{Drained, Lifecycle, Phase};
 use crate::scoring::catalog::{Catalog, ModelInfo, State};
+use crate::scoring::independence::RowIndependence;
 use crate::scoring::{Score, ScoreRequest, Scored, StageTimes};
 
 const SECRET: &[u8] = b"a secret of the tests, long enough for HS256";
@@ -89,6 +90,7 @@ pub(super) fn info() -> ModelInfo {
         digest: "ab".repeat(32),
         schemas: InputSchemas::single(schema),
         timeout: Duration::from_secs(20),
+        row_independence: RowIndependence::Denied,
         sample: Some(serde_json::value::RawValue::from_string("[{\"x\": 1.50}]".into()).expect("JSON").into()),
     }
 }
