@@ -113,16 +113,7 @@ impl Manifest {
                 _ => problems.push(format!("unknown_columns is \"error\" or \"ignore\", not {value}")),
             },
             "predict" => match value.as_table() {
-                Some(arguments) => {
-                    for (name, value) in arguments {
-                        match Argument::read(value) {
-                            Some(argument) => self.predict.push((name.clone(), argument)),
-                            None => problems.push(format!(
-                                "predict.{name} must be a boolean, a number, a string, or an array of numbers or strings"
-                            )),
-                        }
-                    }
-                }
+                Some(arguments) => self.read_arguments("", arguments, problems),
                 None => problems.push("predict must be a table of arguments".to_owned()),
             },
             "columns" => {
@@ -141,6 +132,23 @@ impl Manifest {
                 _ => problems.push("inputs must be a table with a table of columns per input".to_owned()),
             },
             unknown => problems.push(unknown_key(unknown, &KEYS)),
+        }
+    }
+
+    /// Reads arguments of `predict()`. R likes dots in their names, and TOML
+    /// reads `n.trees = 15` as a table `n` with `trees` in it.
+    fn read_arguments(&mut self, prefix: &str, arguments: &Table, problems: &mut Vec<String>) {
+        for (name, value) in arguments {
+            let name = format!("{prefix}{name}");
+            match (value, Argument::read(value)) {
+                (Value::Table(inner), _) if !inner.is_empty() => {
+                    self.read_arguments(&format!("{name}."), inner, problems);
+                }
+                (_, Some(argument)) => self.predict.push((name, argument)),
+                (_, None) => problems.push(format!(
+                    "predict.{name} must be a boolean, a number, a string, or an array of numbers or strings"
+                )),
+            }
         }
     }
 
