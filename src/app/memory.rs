@@ -1,4 +1,5 @@
-//! Memory of worker processes, as the kernel counts it.
+//! Memory of worker processes, as the kernel counts it: R's own figures leave
+//! out what packages allocate.
 
 /// Resident bytes of a process (proc(5), `statm`, second field); 0 when it is gone.
 pub(super) fn resident_bytes(process: u32) -> u64 {

@@ -1,4 +1,5 @@
-//! `rscore check`: loads one bundle and reports on it.
+//! `rscore check`: loads one bundle as `serve` would, so that its verdict holds
+//! there, and reports on it.
 
 mod report;
 mod timing;

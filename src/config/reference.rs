@@ -223,7 +223,10 @@ pub fn as_markdown() -> String {
         let (current, name) = entry.key.split_once('.').unwrap_or(("", entry.key));
         if current != section {
             section = current;
-            _ = write!(text, "\n## [{section}]\n\n| key | environment | default | value | |\n|---|---|---|---|---|\n");
+            _ = write!(
+                text,
+                "\n## [{section}]\n\n| key | environment | default | value | meaning |\n|---|---|---|---|---|\n"
+            );
         }
         let default = default_text(entry.key).map_or_else(|| "not set".to_owned(), |text| format!("`{text}`"));
         let name_in_environment = environment_name(entry.key);
