@@ -11,6 +11,7 @@ mod refusals;
 mod startup;
 mod stopping;
 mod support;
+mod tidy;
 mod tokens;
 mod workers;
 mod zoo;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
 use super::DEADLINE;
@@ -66,9 +67,13 @@ pub fn remaining(marker: &str) -> Vec<Process> {
 }
 
 fn wait(process: &OwnedFd, until: Instant) {
+    // Signals interrupt it: the end of another child is one.
+    while let Err(Errno::INTR) = poll_until(process, until) {}
+}
+
+fn poll_until(process: &OwnedFd, until: Instant) -> Result<usize, Errno> {
     let left = until.saturating_duration_since(Instant::now());
-    let timeout = left.try_into().expect("some seconds");
-    let _ready = poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&timeout));
+    poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&left.try_into().expect("some seconds")))
 }
 
 /// Whether a process has not ended.
