@@ -89,7 +89,7 @@ impl WorkerPool {
         let (events, inbox) = tokio::sync::mpsc::unbounded_channel();
         let (zygote, loaded) = zygote::Zygote::start(&settings, &events).await?;
         let zygote = Arc::new(ZygoteSlot::new(zygote));
-        let workers = Pool::builder(Manager::new(settings.clone(), zygote.clone()))
+        let workers = Pool::builder(Manager::new(settings.clone(), zygote.clone(), events.clone()))
             .config(PoolConfig::new(settings.size))
             .build()
             .map_err(|error| StartError::System(std::io::Error::other(error)))?;
@@ -121,7 +121,7 @@ impl WorkerPool {
             Some(worker) => worker.ok(),
             None => {
                 // The worker was gone, and the pool began to fork another for us. We
-                // can't wait for that, but the place must be filled.
+                // can't wait for that, and held the place until now.
                 self.supervisor.refill();
                 None
             }
@@ -131,7 +131,6 @@ impl WorkerPool {
     /// Takes a worker out of the pool for good, ends it, and has it replaced.
     pub fn discard(&self, worker: ReservedWorker, reason: DeathReason) {
         Object::take(worker).end(reason);
-        self.supervisor.refill();
     }
 
     /// Name and version of the model.

@@ -6,22 +6,28 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use deadpool::managed::{Metrics, RecycleError, RecycleResult};
+use tokio::sync::mpsc;
 
 use super::PoolSettings;
 use super::worker::Worker;
-use super::zygote::ZygoteSlot;
+use super::zygote::{Event, ZygoteSlot};
 use crate::telemetry::metrics::{self, StartReason};
 
 /// Makes and checks the workers of one pool.
 pub struct Manager {
     settings: Arc<PoolSettings>,
     zygote: Arc<ZygoteSlot>,
+    events: mpsc::UnboundedSender<Event>,
     filled_once: AtomicBool,
 }
 
 impl Manager {
-    pub(super) fn new(settings: Arc<PoolSettings>, zygote: Arc<ZygoteSlot>) -> Self {
-        Self { settings, zygote, filled_once: AtomicBool::new(false) }
+    pub(super) fn new(
+        settings: Arc<PoolSettings>,
+        zygote: Arc<ZygoteSlot>,
+        events: mpsc::UnboundedSender<Event>,
+    ) -> Self {
+        Self { settings, zygote, events, filled_once: AtomicBool::new(false) }
     }
 
     /// From now on each new worker takes the place of one that ended.
@@ -50,5 +56,11 @@ impl deadpool::managed::Manager for Manager {
         } else {
             Err(RecycleError::message("the worker is gone or out of step"))
         }
+    }
+
+    /// A worker has left the pool, whose size was lowered before. The pool itself
+    /// forks another only for somebody who finds no idle one.
+    fn detach(&self, _worker: &mut Worker) {
+        let _ = self.events.send(Event::Refill);
     }
 }
