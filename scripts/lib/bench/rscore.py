@@ -1,0 +1,97 @@
+"""rscore itself: the release build with TLS and tokens, as `serve --dev` sets them up."""
+
+import re
+import time
+from pathlib import Path
+
+from client import Endpoint
+from processes import Failure, ServerProcess
+from server import RSCORE, WORKERS, Paths, Server, free_port, output
+from workloads import FOREST, TRIVIAL
+
+
+class Rscore(Server):
+    """Two workers, HTTPS and a checked token on every request."""
+
+    key = "rscore"
+    title = "rscore (TLS, JWT)"
+    kind = RSCORE
+    supervised = True
+    tolerance = 0.0
+
+    def __init__(self, paths: Paths):
+        super().__init__(paths)
+        self.binary = paths.target / "release" / "rscore"
+        self.admin_port = 0
+        self.token = ""
+
+    def prepare(self) -> None:
+        bundles = {
+            FOREST: {"model.rds": self.paths.forest},
+            TRIVIAL: {
+                "model.rds": self.paths.work / "trivial.rds",
+                "rscore.toml": 'script = "score.R"\n\n[columns]\nx = { type = "double" }\n',
+                "score.R": "score <- function(model, data) rep(1, nrow(data))\n",
+            },
+        }
+        for model, files in bundles.items():
+            version = self.directory / model / model / "1"
+            version.mkdir(parents=True, exist_ok=True)
+            for name, content in files.items():
+                data = content.read_bytes() if isinstance(content, Path) else content.encode()
+                (version / name).write_bytes(data)
+
+    def command(self, model: str) -> tuple[list[str], dict[str, str]]:
+        self.admin_port = free_port()
+        command = [
+            str(self.binary), "serve", "--dev", "--models", str(self.directory / model), "--workers", str(WORKERS),
+            "--listen", f"127.0.0.1:{self.port}", "--admin-listen", f"127.0.0.1:{self.admin_port}",
+        ]  # fmt: skip
+        return command, {}
+
+    def endpoint(self, model: str, rows: int) -> Endpoint:
+        keys = self.directory / "certs" / "dev"
+        return Endpoint(
+            self.port,
+            f"/models/{model}/predict",
+            self.body(model, rows),
+            {"Authorization": f"Bearer {self.token}"},
+            ca=keys / "ca.pem",
+            key="predictions",
+        )
+
+    def wait_for_keys(self, running: ServerProcess) -> None:
+        """Until the operator's listener answers: keys and certificate are made before it opens."""
+        limit = time.monotonic() + 30
+        while True:
+            try:
+                self.metric("rscore_build_info")
+                return
+            except OSError:
+                running.check_alive()
+                if time.monotonic() > limit:
+                    raise Failure(f"{self.title} opened no listener within 30 s; see {running.log}") from None
+                time.sleep(0.01)
+
+    def mint(self) -> None:
+        """A token from the keys that the first start has made."""
+        signing_key = self.directory / "certs" / "dev" / "signing-key.pem"
+        self.token = output(
+            [str(self.binary), "token", "--subject", "bench", "--scope", "score:*", "--ttl", "24h"],
+            {"RSCORE_AUTH__SIGNING_KEY": str(signing_key)},
+            self.directory,
+        )
+
+    def metric(self, name: str) -> float:
+        """Sum of a metric over its labels, from the operator's listener."""
+        connection = Endpoint(self.admin_port, "/metrics", b"").connect(10)
+        try:
+            connection.request("GET", "/metrics")
+            text = connection.getresponse().read().decode()
+        finally:
+            connection.close()
+        values = re.findall(rf"^{re.escape(name)}(?:\{{[^}}]*\}})? (\S+)$", text, re.MULTILINE)
+        return sum(float(value) for value in values)
+
+    def version(self) -> str:
+        return output([str(self.binary), "--version"]).split()[-1]

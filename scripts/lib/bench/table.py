@@ -1,0 +1,116 @@
+"""The results as tables: rows of text that are laid out for a terminal or for Markdown."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from server import RSCORE
+from workloads import WORKLOADS, by_name
+
+MISSING = "-"
+
+
+@dataclass(frozen=True)
+class Table:
+    """The first column is text, the others are figures."""
+
+    title: str
+    header: list[str]
+    rows: list[list[str]]
+
+    def plain(self) -> str:
+        widths = [max(len(row[column]) for row in [self.header, *self.rows]) for column in range(len(self.header))]
+        lines = [self.title]
+        for row in [self.header, *self.rows]:
+            first, *rest = row
+            cells = [first.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(rest, widths[1:]))]
+            lines.append(("  " + "  ".join(cells)).rstrip())
+        return "\n".join(lines)
+
+    def markdown(self) -> str:
+        rule = ["---"] + ["---:"] * (len(self.header) - 1)
+        return "\n".join("| " + " | ".join(row) + " |" for row in [self.header, rule, *self.rows])
+
+
+def tables(results: dict[str, Any]) -> list[Table]:
+    """Every table of a run, in the order in which it is read."""
+    found = [workload_table(results, name) for name in results["summary"]]
+    found += [lifecycle_table(results), limit_table(results)]
+    return [table for table in found if table.rows]
+
+
+def workload_table(results: dict[str, Any], name: str) -> Table:
+    rows = []
+    for key, row in results["summary"][name].items():
+        rows.append([
+            results["servers"][key]["title"],
+            rate(row["requests_per_second"]),
+            ratio(row["ratio"]),
+            figure(row["p50_ms"]),
+            figure(row["p99_ms"]),
+            figure(row["cpu_ms_per_request"]),
+            figure(row["memory_mb"]),
+            f"{row['failed']:,}",
+        ])  # fmt: skip
+    header = ["server", "requests/s", "to best R peer", "p50 ms", "p99 ms", "CPU ms/request", "PSS MB", "failed"]
+    return Table(by_name(name).title, header, rows)
+
+
+def lifecycle_table(results: dict[str, Any]) -> Table:
+    rows = []
+    for key, row in results["lifecycle"].items():
+        lost = MISSING
+        if row["failed_under_load"] is not None:
+            lost = f"{row['failed_under_load']} of {row['requests_under_load']:,} in {row['kills_under_load']} kills"
+        server = results["servers"][key]["title"]
+        rows.append([server, figure(row["first_answer_s"]), figure(row["replace_ms"]), lost])
+    header = ["server", "start to first answer, s", "killed worker replaced, ms", "requests lost under load"]
+    return Table("Start and recovery", header, rows)
+
+
+def limit_table(results: dict[str, Any]) -> Table:
+    """How much of what R can do on these cores rscore reaches."""
+    rows = []
+    for workload in WORKLOADS:
+        for key, row in results["summary"].get(workload.name, {}).items():
+            if results["servers"][key]["kind"] == RSCORE and row["limit"]:
+                rows.append([
+                    workload.title,
+                    figure(row["batch_rows"]),
+                    rate(row["limit"]["requests_per_second"]),
+                    MISSING if row["limit"]["share"] is None else f"{100 * row['limit']['share']:.0f} %",
+                    figure(row["limit"]["overhead_ms"]) if workload.connections == 1 else MISSING,
+                ])  # fmt: skip
+    header = ["rscore and R's own limit", "rows per batch", "limit, requests/s", "reached", "p50 beyond R's own time, ms"]
+    return Table("What R can do in process with the batches that occurred", header, rows)
+
+
+def in_process_table(results: dict[str, Any]) -> Table:
+    """Times of calls within R."""
+    rows = [
+        [f"forest, {int(rows):,} rows", figure(time), f"{1000 * int(rows) / time:,.0f}"]
+        for rows, time in results["limit"]["forest"].items()
+    ]
+    rows.append(["trivial function", figure(results["limit"]["trivial"]), MISSING])
+    return Table("Calls within one R process", ["call", "ms", "rows/s"], rows)
+
+
+def rate(value: float | None) -> str:
+    if value is None:
+        return MISSING
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
+
+
+def ratio(value: float | None) -> str:
+    if value is None:
+        return MISSING
+    return f"{value:,.0f}x" if value >= 10 else f"{value:.2f}x"
+
+
+def figure(value: float | None) -> str:
+    """Three significant digits, without an exponent."""
+    if value is None:
+        return MISSING
+    for limit, digits in ((100, 0), (10, 1), (1, 2), (0.1, 3)):
+        if abs(value) >= limit:
+            return f"{value:,.{digits}f}"
+    return f"{value:.4f}" if value else "0"
