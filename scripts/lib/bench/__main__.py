@@ -21,7 +21,7 @@ from rounds import Run
 from rscore import Rscore
 from server import Paths, Server
 from summary import NOISE, noise, summarise
-from table import tables
+from table import counted, tables
 from workloads import WORKLOADS, by_name
 
 EXAMPLES = """\
@@ -142,7 +142,7 @@ def measure(options: argparse.Namespace, paths: Paths) -> dict[str, Any]:
         "cells": run.cells,
         "starts": run.starts,
     }
-    note(f"{options.rounds} rounds take about {run.estimate(options.rounds) / 60:.0f} minutes")
+    note(f"{counted(options.rounds, 'round')} will take about {run.estimate(options.rounds) / 60:.0f} minutes")
     file = paths.work / "results.json"
     started = time.monotonic()
     for number in range(1, options.rounds + 1):
@@ -173,7 +173,7 @@ def report(results: dict[str, Any]) -> None:
     if results["summary"] and noise(results) > NOISE:
         print(
             f"Other processes took up to {100 * noise(results):.0f} % of the cores during a measurement; "
-            "compare the servers, don't quote the figures."
+            "the figures are doubtful, run it again on a quiet machine."
         )
 
 

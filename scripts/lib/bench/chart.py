@@ -6,11 +6,11 @@ from html import escape
 from typing import Any
 
 from server import RSCORE
-from table import rate, ratio
+from table import counted, rate, ratio
 from workloads import by_name
 
-WIDTH = 760
-LABELS = 250
+WIDTH = 780
+LABELS = 268
 VALUES = 130
 BAR = 20
 GAP = 8
@@ -34,7 +34,7 @@ def draw(results: dict[str, Any]) -> str:
     machine = results["machine"]
     about = (
         f"{machine['cores']} cores shared by load generator, server and R; rscore with TLS and JWT, its peers without;"
-        f" medians of {results['rounds']} rounds"
+        f" medians over {counted(results['rounds'], 'round')}"
     )
     parts.append(text(MARGIN, y, about, 12, FAINT))
     y += 14

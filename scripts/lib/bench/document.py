@@ -4,7 +4,7 @@ from typing import Any
 
 from server import R, RSCORE
 from summary import NOISE, noise
-from table import figure, in_process_table, lifecycle_table, limit_table, rate, ratio, workload_table
+from table import counted, figure, in_process_table, lifecycle_table, limit_table, rate, ratio, workload_table
 from workloads import by_name
 
 ABOUT = """\
@@ -12,8 +12,8 @@ ABOUT = """\
 
 This page is written by `scripts/bench --write-docs` from one run; don't edit it.
 
-rscore is measured as it is meant to be used: release build, TLS 1.3, a JSON Web Token checked on every request, two
-worker processes. The other servers have neither TLS nor authentication. All are given the same model file and the same
+rscore is measured as it is meant to be used: release build, TLS, a JSON Web Token checked on every request, two worker
+processes. The other servers have neither TLS nor authentication. All are given the same model file and the same
 rows as JSON records, on loopback, by [wrk](https://github.com/wg/wrk), which shares the cores with them.
 """
 
@@ -33,7 +33,7 @@ NOTES = """\
   acknowledgement of the first: about 40 ms of its latency there are neither R nor HTTP. CPU per request is the
   fairer figure for that workload.
 - The limit is what `predict()` does in one R process with batches of the size that occurred, times the cores that wrk
-  left (at most one per worker and per connection). No server that calls R's own `predict()` can be faster.
+  left (at most one per worker and per connection). With such batches, no server that calls `predict()` can be faster.
 - A killed worker counts as replaced when rscore's own metrics say that another one has started, and for other servers
   when a new process listens. Requests lost are those that failed while a worker was killed under load from 16
   connections.
@@ -75,15 +75,14 @@ def headline(results: dict[str, Any]) -> str:
 def conditions(results: dict[str, Any]) -> str:
     """Machine, versions, date, command, and doubts."""
     machine = results["machine"]
-    versions = ", ".join(f"{server['title']} {server['version']}" for server in results["servers"].values())
     lines = [
         "## Conditions\n",
         f"- {results['date']}, rscore at commit {results['revision']}",
         f"- {machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB; {machine['system']},"
         f" Linux {machine['kernel']}",
         f"- R {machine['r']}, randomForest {machine['randomForest']}",
-        f"- {versions}",
-        f"- {results['rounds']} rounds, {results['seconds']:g} s for each measurement",
+        *(f"- {server['title']}: version {server['version']}" for server in results["servers"].values()),
+        f"- {counted(results['rounds'], 'round')}, {results['seconds']:g} s for each measurement",
         f"- `{results['command']}`",
         f"- Largest relative difference from R's answers: {differences(results)}",
     ]
@@ -91,8 +90,8 @@ def conditions(results: dict[str, Any]) -> str:
         lines.append(f"- Left out: {key} ({reason.splitlines()[0]})")
     if noise(results) > NOISE:
         lines.append(
-            f"- **Other processes took up to {100 * noise(results):.0f} % of the cores during this run.** It compares the"
-            " servers with each other, and says less about what each can do."
+            f"- **Other processes took up to {100 * noise(results):.0f} % of the cores during a measurement.** Its"
+            " figures are doubtful: run it again on a quiet machine."
         )
     if not any(server["kind"] == R for server in results["servers"].values()):
         lines.append("- No other R server was measured in this run.")

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from server import WORKERS, Server, output
+from workloads import FOREST
 
 HERE = Path(__file__).resolve().parent
 
@@ -55,7 +56,11 @@ class Rserve(Server):
     title = "Rserve HTTP, fork per connection"
 
     def command(self, model: str) -> tuple[list[str], dict[str, str]]:
-        environment = {"BENCH_MODEL": str(self.paths.forest), "BENCH_PORT": str(self.port)}
+        environment = {
+            "BENCH_MODEL": str(self.paths.forest),
+            "BENCH_PORT": str(self.port),
+            "BENCH_SAMPLE": str(self.paths.work / f"{FOREST}-1.json"),
+        }
         return ["Rscript", "--vanilla", str(HERE / "rserve.R")], environment
 
     def version(self) -> str:

@@ -13,6 +13,7 @@ from processes import Failure
 from recovery import failures_under_load, replace_ms
 from rscore import Rscore
 from server import RSCORE, Paths, Server, output
+from table import figure, rate
 from workloads import FOREST, Workload
 
 HERE = Path(__file__).resolve().parent
@@ -60,8 +61,7 @@ class Run:
             if isinstance(server, Rscore):
                 # Keys and certificate are made by the first start, which is not measured.
                 with server.start(FOREST) as running:
-                    server.wait_for_keys(running)
-                server.mint()
+                    server.mint(running)
 
     def estimate(self, rounds: int) -> float:
         """Seconds that the rounds will take, roughly."""
@@ -98,8 +98,8 @@ class Run:
                 cell = measure(server, running, workload, endpoint, self.seconds, self.paths.work)
                 self.cells.append({"round": number, "server": server.key, "workload": workload.name, **cell})
                 self.note(
-                    f"round {number}: {server.title}: {workload.title}: {cell['requests_per_second']:,.0f} requests/s,"
-                    f" p50 {cell['p50_ms']:.3g} ms, p99 {cell['p99_ms']:.3g} ms"
+                    f"round {number}: {server.title}: {workload.title}: {rate(cell['requests_per_second'])} requests/s,"
+                    f" p50 {figure(cell['p50_ms'])} ms, p99 {figure(cell['p99_ms'])} ms"
                     + (f", {cell['failed']} failed" if cell["failed"] else "")
                 )
             if server.supervised and model == FOREST:

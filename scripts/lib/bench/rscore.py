@@ -24,6 +24,7 @@ class Rscore(Server):
         self.binary = paths.target / "release" / "rscore"
         self.admin_port = 0
         self.token = ""
+        self.protocol = ""
 
     def prepare(self) -> None:
         bundles = {
@@ -73,14 +74,21 @@ class Rscore(Server):
                     raise Failure(f"{self.title} opened no listener within 30 s; see {running.log}") from None
                 time.sleep(0.01)
 
-    def mint(self) -> None:
-        """A token from the keys that the first start has made."""
+    def mint(self, running: ServerProcess) -> None:
+        """Once keys and certificate are made: a token, and the protocol that is spoken."""
+        self.wait_for_keys(running)
         signing_key = self.directory / "certs" / "dev" / "signing-key.pem"
         self.token = output(
             [str(self.binary), "token", "--subject", "bench", "--scope", "score:*", "--ttl", "24h"],
             {"RSCORE_AUTH__SIGNING_KEY": str(signing_key)},
             self.directory,
         )
+        connection = self.endpoint(FOREST, 1).connect(10)
+        try:
+            connection.connect()
+            self.protocol = f"{connection.sock.version()}, {connection.sock.cipher()[0]}"
+        finally:
+            connection.close()
 
     def metric(self, name: str) -> float:
         """Sum of a metric over its labels, from the operator's listener."""
@@ -94,4 +102,4 @@ class Rscore(Server):
         return sum(float(value) for value in values)
 
     def version(self) -> str:
-        return output([str(self.binary), "--version"]).split()[-1]
+        return f"{output([str(self.binary), '--version']).split()[1]} over {self.protocol}"

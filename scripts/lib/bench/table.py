@@ -41,6 +41,8 @@ def tables(results: dict[str, Any]) -> list[Table]:
 def workload_table(results: dict[str, Any], name: str) -> Table:
     rows = []
     for key, row in results["summary"][name].items():
+        if not row["requests"]:
+            row = {**row, "p50_ms": None, "p99_ms": None, "cpu_ms_per_request": None}
         rows.append([
             results["servers"][key]["title"],
             rate(row["requests_per_second"]),
@@ -60,7 +62,7 @@ def lifecycle_table(results: dict[str, Any]) -> Table:
     for key, row in results["lifecycle"].items():
         lost = MISSING
         if row["failed_under_load"] is not None:
-            lost = f"{row['failed_under_load']} of {row['requests_under_load']:,} in {row['kills_under_load']} kills"
+            lost = f"{row['failed_under_load']} of {row['requests_under_load']:,} in {counted(row['kills_under_load'], 'kill')}"
         server = results["servers"][key]["title"]
         rows.append([server, figure(row["first_answer_s"]), figure(row["replace_ms"]), lost])
     header = ["server", "start to first answer, s", "killed worker replaced, ms", "requests lost under load"]
@@ -87,11 +89,15 @@ def limit_table(results: dict[str, Any]) -> Table:
 def in_process_table(results: dict[str, Any]) -> Table:
     """Times of calls within R."""
     rows = [
-        [f"forest, {int(rows):,} rows", figure(time), f"{1000 * int(rows) / time:,.0f}"]
+        [f"forest, {counted(int(rows), 'row')}", figure(time), f"{1000 * int(rows) / time:,.0f}"]
         for rows, time in results["limit"]["forest"].items()
     ]
     rows.append(["trivial function", figure(results["limit"]["trivial"]), MISSING])
     return Table("Calls within one R process", ["call", "ms", "rows/s"], rows)
+
+
+def counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def rate(value: float | None) -> str:
