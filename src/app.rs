@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::auth::Verifier;
@@ -21,8 +21,11 @@ use crate::http::{HttpParts, Server};
 use crate::lifecycle::{Drained, Lifecycle, Phase};
 use crate::model::repository::{self, Entry};
 use crate::pool::WorkerPool;
+use crate::scoring::Scorer;
 use crate::scoring::catalog::{Catalog, State};
+use crate::scoring::independence::RowIndependence;
 use crate::scoring::load::{LoadContext, load};
+use crate::scoring::slots::ScoringSlots;
 use crate::telemetry::metrics::{self, WorkerState};
 
 /// What an application is made of.
@@ -68,6 +71,7 @@ struct PoolEntry {
     model: Arc<str>,
     version: u32,
     pool: Arc<WorkerPool>,
+    scorer: Scorer,
 }
 
 impl Application {
@@ -113,16 +117,8 @@ impl Application {
         })?;
 
         let workers = worker_count(&settings);
-        let context = Arc::new(LoadContext {
-            executable,
-            environment,
-            workers,
-            slots: Arc::new(Semaphore::new(workers)),
-            load_timeout: settings.models.load_timeout,
-            timeout: settings.models.timeout,
-            max_rows: settings.limits.max_rows,
-            max_reply_bytes: settings.limits.max_reply_bytes,
-        });
+        let context =
+            Arc::new(LoadContext { executable, environment, workers, slots: ScoringSlots::new(workers), settings });
         for entry in &scan.entries {
             catalog.set(&entry.model, entry.version, State::Loading);
         }
@@ -229,7 +225,14 @@ async fn load_one(entry: Entry, context: Arc<LoadContext>, catalog: Catalog, poo
             for warning in &loaded.warnings {
                 tracing::warn!(model.name = %model, model.version = version, "model loaded with a warning: {warning}");
             }
-            pools.add(&model, version, loaded.pool);
+            if let RowIndependence::NotProved { reason } = &loaded.info.row_independence {
+                tracing::warn!(
+                    model.name = %model,
+                    model.version = version,
+                    "requests are scored one by one: {reason}"
+                );
+            }
+            pools.add(&model, version, loaded.pool, loaded.scorer.clone());
             catalog.set(&model, version, State::Ready { info: Arc::new(loaded.info), scorer: loaded.scorer });
         }
         Err(error) => {
@@ -240,13 +243,14 @@ async fn load_one(entry: Entry, context: Arc<LoadContext>, catalog: Catalog, poo
 }
 
 impl Pools {
-    fn add(&self, model: &str, version: u32, pool: Arc<WorkerPool>) {
-        self.lock().push(PoolEntry { model: Arc::from(model), version, pool });
+    fn add(&self, model: &str, version: u32, pool: Arc<WorkerPool>, scorer: Scorer) {
+        self.lock().push(PoolEntry { model: Arc::from(model), version, pool, scorer });
     }
 
     /// Sets the gauges that describe the moment.
     fn publish(&self) {
-        for PoolEntry { model, version, pool } in self.list() {
+        for PoolEntry { model, version, pool, scorer } in self.list() {
+            scorer.publish_metrics();
             let (size, busy) = (pool.size(), pool.busy());
             let key = (&*model, version);
             metrics::workers(key, WorkerState::Busy, busy);

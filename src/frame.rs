@@ -2,6 +2,7 @@
 //! codecs between bytes on the wire and typed Arrow record batches.
 
 pub(crate) mod column;
+pub mod join;
 pub mod json;
 pub mod rows;
 pub mod schema;

@@ -25,7 +25,7 @@ pub enum PemError {
     #[error("holds a private key under a password; decrypt it with 'openssl pkey -in FILE -out FILE.plain'")]
     Encrypted,
     /// A section with a label that nothing here reads.
-    #[error("has a section '{0}', which is not supported")]
+    #[error("has a section '{0}', which is not supported; CERTIFICATE, PUBLIC KEY and PRIVATE KEY are")]
     UnknownLabel(String),
     /// Base64 or armour that does not parse.
     #[error("is not well-formed PEM: {0}")]

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool::managed::{Object, Pool, PoolConfig, PoolError, Timeouts};
+use futures_util::FutureExt;
 
 pub use self::manager::Manager;
 use self::supervisor::Supervisor;
@@ -107,6 +108,16 @@ impl WorkerPool {
             PoolError::Backend(error) => error,
             other => std::io::Error::other(other.to_string()),
         })
+    }
+
+    /// A worker that nobody uses, if there is one; never forks and never waits.
+    pub fn try_reserve(&self) -> Option<ReservedWorker> {
+        if self.workers.status().available == 0 {
+            return None;
+        }
+        // With an idle worker and no wait, the future is ready at its first poll; the
+        // rare one that would fork is given up.
+        self.workers.timeout_get(&supervisor::AT_ONCE).now_or_never()?.ok()
     }
 
     /// Takes a worker out of the pool for good, ends it, and has it replaced.

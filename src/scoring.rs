@@ -1,9 +1,14 @@
 //! From a checked request to its predictions: the [`Scorer`] handle that the
 //! doors call, and what stands behind it.
 
+pub mod batching;
 pub mod catalog;
-pub mod direct;
+pub mod cost;
+pub mod dispatcher;
+pub mod independence;
 pub mod load;
+pub mod queue;
+pub mod slots;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -77,8 +82,16 @@ pub trait Score: Send + Sync {
     /// worker.
     fn score(&self, request: ScoreRequest) -> Pin<Box<dyn Future<Output = Result<Scored>> + Send + '_>>;
 
-    /// Workers that could take a request now, for readiness.
+    /// Workers that are alive, busy or idle, for readiness.
     fn ready_workers(&self) -> usize;
+
+    /// Whether rows of different requests share calls at the moment.
+    fn joins_requests(&self) -> bool {
+        false
+    }
+
+    /// Sets the gauges that describe the moment.
+    fn publish_metrics(&self) {}
 }
 
 /// Cheap handle to whatever scores one model version.

@@ -191,6 +191,17 @@ fn the_default_leeway_is_that_of_the_settings() {
 }
 
 #[test]
+fn a_remembered_token_expires_all_the_same() {
+    let verifier = verifier();
+    let token = PAIRS[0].sign(&json!({"sub": "app", "nbf": 500, "exp": 1_000}));
+    for _ in 0..2 {
+        assert_eq!(&*verifier.verify_at(&token, 900.0).unwrap().subject, "app");
+    }
+    assert_eq!(verifier.verify_at(&token, 2_000.0).expect_err("too late"), AuthFailure::Expired);
+    assert_eq!(verifier.verify_at(&token, 100.0).expect_err("too early"), AuthFailure::NotYetValid);
+}
+
+#[test]
 fn without_a_clock_no_token_passes() {
     let time = unix_seconds(UNIX_EPOCH - std::time::Duration::from_secs(1));
     let token = PAIRS[1].sign(&json!({"exp": 1e300}));

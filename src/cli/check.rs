@@ -5,11 +5,9 @@ mod timing;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Instant;
 
 use clap::Args;
-use tokio::sync::Semaphore;
 
 use super::arguments::{SettingsArguments, flag_value};
 use super::output;
@@ -17,6 +15,7 @@ use crate::app;
 use crate::config::reference::flag_help;
 use crate::config::{FlagValue, Settings, worker_environment};
 use crate::scoring::load::{LoadContext, load};
+use crate::scoring::slots::ScoringSlots;
 
 /// Load one model version and say what it needs, what it gives and how fast it is
 ///
@@ -61,11 +60,8 @@ async fn check(directory: &Path, settings: &Settings) -> Result<String, String> 
         executable: std::env::current_exe().map_err(|error| error.to_string())?,
         environment: worker_environment(&settings.workers),
         workers: 1,
-        slots: Arc::new(Semaphore::new(1)),
-        load_timeout: settings.models.load_timeout,
-        timeout: settings.models.timeout,
-        max_rows: settings.limits.max_rows,
-        max_reply_bytes: settings.limits.max_reply_bytes,
+        slots: ScoringSlots::new(1),
+        settings: settings.clone(),
     };
     let (name, version) = model_and_version(directory);
     let started = Instant::now();

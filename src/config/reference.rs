@@ -116,8 +116,44 @@ pub const ENTRIES: &[Entry] = &[
         "Environment variables that model code may see, beside the few that R needs (PATH, HOME, locale, time zone, R's own). \
          All others, secrets of the server among them, are kept from it.",
     ),
+    entry("batching.max_rows", COUNT, "Most rows of one call of R, whoever sent them."),
+    entry(
+        "batching.target_latency",
+        DURATION,
+        "How long one call of R should take at most. How long calls take is learned while serving, and no larger batch is formed.",
+    ),
+    entry(
+        "batching.max_delay",
+        DURATION,
+        "How long a free worker waits for more rows before it begins. 0s begins at once: batches grow by themselves when all workers are busy.",
+    ),
+    entry(
+        "batching.split_rows",
+        COUNT,
+        "Fewest rows of a part when a request is split over free workers; a request of less than twice as many is not split.",
+    ),
+    entry(
+        "batching.audit_every",
+        COUNT,
+        "One batch in so many is scored again row by row, and joining ends for the model version if that gives other numbers. 0 means never.",
+    ),
     entry("limits.max_body_bytes", BYTES, "Largest body of a request, both as sent and after decompression."),
     entry("limits.max_rows", COUNT, "Most rows of one request."),
+    entry(
+        "limits.max_queued_requests",
+        COUNT,
+        "Most requests that wait for a worker of one model version; more are refused with 429.",
+    ),
+    entry(
+        "limits.max_queued_rows",
+        COUNT,
+        "Most rows that wait for a worker of one model version; more are refused with 429.",
+    ),
+    entry(
+        "limits.max_queued_bytes",
+        BYTES,
+        "Most memory of rows that wait for a worker of one model version; more are refused with 429.",
+    ),
     entry(
         "limits.max_requests",
         COUNT,

@@ -21,6 +21,8 @@ pub struct Settings {
     pub models: ModelSettings,
     /// The processes that run R.
     pub workers: WorkerSettings,
+    /// How concurrent requests share calls of R.
+    pub batching: BatchingSettings,
     /// Bounds on requests.
     pub limits: LimitSettings,
     /// What is written to standard error.
@@ -116,6 +118,24 @@ pub struct WorkerSettings {
     pub environment: Vec<String>,
 }
 
+/// `[batching]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BatchingSettings {
+    /// Most rows of one call.
+    pub max_rows: usize,
+    /// How long one call should take at most; larger batches are not formed.
+    #[serde(with = "super::duration")]
+    pub target_latency: Duration,
+    /// How long a free worker waits for more rows; zero starts at once.
+    #[serde(with = "super::duration")]
+    pub max_delay: Duration,
+    /// Fewest rows of a part when a large request is split over free workers.
+    pub split_rows: usize,
+    /// One batch in so many is scored again row by row; 0 means none.
+    pub audit_every: u64,
+}
+
 /// `[limits]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -126,6 +146,12 @@ pub struct LimitSettings {
     pub max_rows: usize,
     /// Most requests that are accepted and not yet answered.
     pub max_requests: usize,
+    /// Most requests that wait for a worker of one model version.
+    pub max_queued_requests: usize,
+    /// Most rows that wait for a worker of one model version.
+    pub max_queued_rows: usize,
+    /// Most bytes of columns that wait for a worker of one model version.
+    pub max_queued_bytes: usize,
     /// Largest answer of a worker, in bytes.
     pub max_reply_bytes: usize,
 }
@@ -197,12 +223,27 @@ impl Default for WorkerSettings {
     }
 }
 
+impl Default for BatchingSettings {
+    fn default() -> Self {
+        Self {
+            max_rows: 1024,
+            target_latency: Duration::from_millis(50),
+            max_delay: Duration::ZERO,
+            split_rows: 256,
+            audit_every: 4096,
+        }
+    }
+}
+
 impl Default for LimitSettings {
     fn default() -> Self {
         Self {
             max_body_bytes: 64 * 1024 * 1024,
             max_rows: 1_000_000,
             max_requests: 4096,
+            max_queued_requests: 2048,
+            max_queued_rows: 1_000_000,
+            max_queued_bytes: 256 * 1024 * 1024,
             max_reply_bytes: 256 * 1024 * 1024,
         }
     }

@@ -40,7 +40,7 @@ pub fn validate(settings: &Settings, purpose: Purpose) -> Vec<Problem> {
 }
 
 fn numbers(settings: &Settings, problems: &mut Vec<Problem>) {
-    let Settings { server, workers, limits, .. } = settings;
+    let Settings { server, workers, batching, limits, .. } = settings;
     for (key, value, least, most) in [
         ("server.threads", server.threads, 0, 1024),
         ("server.max_connections", server.max_connections, 1, 1_000_000),
@@ -49,6 +49,11 @@ fn numbers(settings: &Settings, problems: &mut Vec<Problem>) {
         ("limits.max_body_bytes", limits.max_body_bytes, 1, MAX_32_BIT),
         ("limits.max_rows", limits.max_rows, 1, MAX_32_BIT),
         ("limits.max_requests", limits.max_requests, 1, 1_000_000),
+        ("batching.max_rows", batching.max_rows, 1, MAX_32_BIT),
+        ("batching.split_rows", batching.split_rows, 1, MAX_32_BIT),
+        ("limits.max_queued_requests", limits.max_queued_requests, 1, 1_000_000),
+        ("limits.max_queued_rows", limits.max_queued_rows, 1, MAX_32_BIT),
+        ("limits.max_queued_bytes", limits.max_queued_bytes, 1, usize::MAX),
         ("limits.max_reply_bytes", limits.max_reply_bytes, 1, MAX_32_BIT),
     ] {
         if value < least || value > most {
@@ -58,7 +63,7 @@ fn numbers(settings: &Settings, problems: &mut Vec<Problem>) {
 }
 
 fn durations(settings: &Settings, problems: &mut Vec<Problem>) {
-    let Settings { server, auth, models, .. } = settings;
+    let Settings { server, auth, models, batching, .. } = settings;
     for (key, value, least, most) in [
         ("server.keep_alive", server.keep_alive, MILLISECOND, HOUR),
         ("server.head_timeout", server.head_timeout, MILLISECOND, HOUR),
@@ -67,6 +72,8 @@ fn durations(settings: &Settings, problems: &mut Vec<Problem>) {
         // A longer allowance would accept tokens that are plainly expired.
         ("auth.leeway", auth.leeway, Duration::ZERO, Duration::from_secs(10 * 60)),
         ("models.load_timeout", models.load_timeout, MILLISECOND, DAY),
+        ("batching.target_latency", batching.target_latency, MILLISECOND, HOUR),
+        ("batching.max_delay", batching.max_delay, Duration::ZERO, Duration::from_secs(10)),
         ("models.timeout", models.timeout, MILLISECOND, DAY),
     ] {
         if value < least || value > most {

@@ -45,7 +45,27 @@ pub(crate) struct Record {
 
 struct LoggedFailure {
     text: String,
-    fault: Fault,
+    severity: Severity,
+}
+
+/// Who should read of a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Severity {
+    /// The caller: it was told all there is to tell.
+    Refusal,
+    /// Whoever looks after the model, or after the load.
+    Warning,
+    /// Whoever looks after the server.
+    Defect,
+}
+
+fn severity(error: &Error) -> Severity {
+    match (error.kind(), error.fault()) {
+        (Kind::Internal, _) => Severity::Defect,
+        // Told apart by metrics; in the log, a flood of them would hide the rest.
+        (Kind::Overloaded { .. } | Kind::Unavailable, _) | (_, Fault::Client) => Severity::Refusal,
+        (_, Fault::Model | Fault::Server) => Severity::Warning,
+    }
 }
 
 impl Record {
@@ -91,7 +111,7 @@ impl Record {
             let _ = write!(text, ": {source}");
             cause = source.source();
         }
-        self.failure = Some(LoggedFailure { text, fault: error.fault() });
+        self.failure = Some(LoggedFailure { text, severity: severity(error) });
     }
 
     /// Whether the answer has no body by its method.
@@ -103,7 +123,7 @@ impl Record {
         match (&self.failure, self.complete) {
             (_, false) => "the caller went away before it had its answer",
             (None, true) => "request answered",
-            (Some(LoggedFailure { fault: Fault::Client, .. }), true) => "request refused",
+            (Some(LoggedFailure { severity: Severity::Refusal, .. }), true) => "request refused",
             (Some(_), true) => "request failed",
         }
     }
@@ -137,11 +157,123 @@ impl Drop for Record {
                 )
             };
         }
-        match self.failure.as_ref().map(|failure| failure.fault) {
-            None | Some(Fault::Client) => line!(info),
-            Some(Fault::Model) => line!(warn),
-            Some(Fault::Server) if status == StatusCode::INTERNAL_SERVER_ERROR => line!(error),
-            Some(Fault::Server) => line!(warn),
+        match self.failure.as_ref().map(|failure| failure.severity) {
+            None | Some(Severity::Refusal) => line!(info),
+            Some(Severity::Warning) => line!(warn),
+            Some(Severity::Defect) => line!(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Mutex;
+
+    use actix_web::test::TestRequest;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::error::Condition;
+    use crate::lifecycle::Lifecycle;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("not poisoned").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// The one line that a request leaves, as JSON.
+    fn line(work: impl FnOnce(&mut Record)) -> Value {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
+        let request = TestRequest::post()
+            .uri("/models/boston/predict?secret=query")
+            .insert_header(("authorization", "Bearer secret-token"))
+            .insert_header(("x-request-id", "id-1"))
+            .insert_header(("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"))
+            .to_http_request();
+        let lifecycle = Lifecycle::new();
+        tracing::subscriber::with_default(subscriber, || {
+            let mut record = Record::begin(&request, "native", lifecycle.begin_request());
+            work(&mut record);
+            assert_eq!(lifecycle.in_flight(), 1);
+            drop(record);
+            assert_eq!(lifecycle.in_flight(), 0);
+        });
+        let text = String::from_utf8(lines.0.lock().expect("not poisoned").clone()).expect("UTF-8");
+        assert!(!text.contains("secret"), "{text}");
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("not one line of JSON: {error}: {text}"))
+    }
+
+    fn failed(error: &Error, status: StatusCode) -> Value {
+        line(|record| {
+            record.failed(error);
+            record.answered(status);
+            record.complete = true;
+        })
+    }
+
+    #[test]
+    fn an_answered_request() {
+        let line = line(|record| {
+            record.subject = Some("app".into());
+            record.model = Some(("boston".into(), 3));
+            record.rows = Some(2);
+            record.answered(StatusCode::OK);
+            record.complete = true;
+        });
+        assert_eq!(line["level"], "INFO");
+        let fields = &line["fields"];
+        for (name, value) in [
+            ("message", Value::from("request answered")),
+            ("request.id", "id-1".into()),
+            ("trace.id", "4bf92f3577b34da6a3ce929d0e0e4736".into()),
+            ("method", "POST".into()),
+            ("path", "/models/boston/predict".into()),
+            ("status", 200.into()),
+            ("subject", "app".into()),
+            ("model.name", "boston".into()),
+            ("model.version", 3.into()),
+            ("rows", 2.into()),
+        ] {
+            assert_eq!(fields[name], value, "{name} in {line}");
+        }
+        assert!(fields.get("error").is_none(), "{line}");
+    }
+
+    #[test]
+    fn a_caller_that_left_is_logged_as_such() {
+        let line = line(|_| ());
+        assert_eq!(line["fields"]["status"], CLIENT_CLOSED_REQUEST);
+        assert_eq!(line["fields"]["message"], "the caller went away before it had its answer");
+    }
+
+    #[test]
+    fn failures_are_logged_with_their_cause_for_those_whom_they_concern() {
+        let defect = failed(&Error::internal("disk full"), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!((&defect["level"], &defect["fields"]["message"]), (&"ERROR".into(), &"request failed".into()));
+        assert!(defect["fields"]["error"].as_str().expect("text").ends_with(": disk full"), "{defect}");
+
+        let condition =
+            Condition { class: vec!["simpleError".into()], message: "no x".into(), call: Some("f()".into()) };
+        let error = Error::new(Kind::ModelFailed(condition), "the model raised an error");
+        let model = failed(&error, StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(model["level"], "WARN");
+        assert!(model["fields"]["error"].as_str().expect("text").contains("[simpleError in f(): no x]"), "{model}");
+
+        let refusal = failed(&Error::malformed("not JSON"), StatusCode::BAD_REQUEST);
+        assert_eq!((&refusal["level"], &refusal["fields"]["message"]), (&"INFO".into(), &"request refused".into()));
+        let draining = failed(&Error::new(Kind::Unavailable, "draining"), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(draining["level"], "INFO");
     }
 }

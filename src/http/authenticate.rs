@@ -70,7 +70,7 @@ pub(crate) fn require(principal: &Principal, scope: &Scope) -> Result<(), Failur
     metrics::auth_failure("scope");
     let scope = scope.to_string();
     Err(Failure {
-        error: Error::new(Kind::Forbidden, format!("the token lacks the scope '{scope}'")),
+        error: Box::new(Error::new(Kind::Forbidden, format!("the token lacks the scope '{scope}'"))),
         challenge: Some(Challenge::InsufficientScope(scope)),
     })
 }
@@ -87,7 +87,7 @@ fn one_header(headers: &HeaderMap) -> Result<&str, AuthFailure> {
 
 fn refuse(failure: AuthFailure, challenge: Challenge) -> Failure {
     metrics::auth_failure(failure.reason());
-    Failure { error: Error::new(Kind::Unauthenticated, failure.detail()), challenge: Some(challenge) }
+    Failure { challenge: Some(challenge), ..Error::new(Kind::Unauthenticated, failure.detail()).into() }
 }
 
 #[cfg(test)]

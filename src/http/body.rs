@@ -76,24 +76,26 @@ async fn collect(payload: &mut Payload, declared: Option<usize>, limit: usize, p
     Ok(body.freeze())
 }
 
-/// Reads off the rest of a refused request when it is short. HTTP/1.1 can't
-/// keep a connection with half a request in it, and clients that are refused
-/// for their number should not have to shake hands again.
-pub(crate) async fn discard(payload: &mut Payload, headers: &HeaderMap) {
+/// Reads off what a handler left of a request when it is short, and gives back
+/// what is too long. HTTP/1.1 can't keep a connection with half a request in
+/// it, and callers that are refused for their number should not have to shake
+/// hands again.
+pub(crate) async fn discard(mut payload: Payload, headers: &HeaderMap) -> Option<Payload> {
     if declared_length(headers).is_some_and(|length| length > DISCARD_BYTES as u64) {
-        return;
+        return Some(payload);
     }
     let read_off = async {
         let mut left = DISCARD_BYTES;
         while let Some(Ok(chunk)) = payload.next().await {
             match left.checked_sub(chunk.len()) {
                 Some(rest) => left = rest,
-                None => return,
+                None => return false,
             }
         }
+        true
     };
-    // Out of time is as good as done: the connection is then closed.
-    let _ = timeout(DISCARD_TIME, read_off).await;
+    let at_end = timeout(DISCARD_TIME, read_off).await.unwrap_or(false);
+    (!at_end).then_some(payload)
 }
 
 /// The error for a body over a limit.

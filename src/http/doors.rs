@@ -74,7 +74,7 @@ async fn score<D: Door>(exchange: &mut Exchange, door: D) -> Result<HttpResponse
     let mut permit = permit;
     let body = body::read(&mut exchange.payload, headers, limits, &mut permit)
         .await
-        .inspect_err(|error| count_overload(error))?;
+        .inspect_err(|error| count_overload(error, "body_memory"))?;
     exchange.record.bytes_in = body.len();
     let deadline = Instant::now() + timeout;
 
@@ -119,13 +119,14 @@ impl<D: Door> Work<D> {
             };
             decoded.map(|decoded| (decoded, permit))
         });
-        let (Decoded { inputs, mut warnings }, permit) = decoded.await.inspect_err(count_overload)?;
+        let (Decoded { inputs, mut warnings }, permit) =
+            decoded.await.inspect_err(|error| count_overload(error, "body_memory"))?;
         let decode = started.elapsed();
         let rows = inputs.iter().map(|(_, batch)| batch.num_rows()).max();
         exchange.record.rows = rows;
 
         let request = ScoreRequest { inputs, deadline, request_id: exchange.record.request_id.clone() };
-        let scored = served.scorer.score(request).await.inspect_err(count_overload)?;
+        let scored = served.scorer.score(request).await.inspect_err(|error| count_overload(error, "queue"))?;
         let times = scored.times;
         warnings.extend(scored.warnings.iter().cloned());
 
@@ -192,9 +193,9 @@ fn request_timeout(headers: &HeaderMap) -> Result<Option<Duration>> {
     }
 }
 
-fn count_overload(error: &Error) {
+fn count_overload(error: &Error, reason: &'static str) {
     if let Kind::Overloaded { .. } = error.kind() {
-        metrics::rejected("queue");
+        metrics::rejected(reason);
     }
 }
 

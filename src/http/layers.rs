@@ -45,11 +45,11 @@ pub(crate) async fn answer(request: HttpRequest, payload: Payload, target: Targe
         Ok(response) => response,
         Err(failure) => {
             exchange.record.failed(&failure.error);
-            body::discard(&mut exchange.payload, exchange.request.headers()).await;
             respond::problem(&failure, &exchange.record.request_id, exchange.state.expose_model_errors)
         }
     };
-    finish(exchange, response)
+    let unread = body::discard(exchange.payload.take(), exchange.request.headers()).await;
+    finish(exchange, response, unread)
 }
 
 async fn authorise_and_run(exchange: &mut Exchange, target: Target) -> Result<HttpResponse, Failure> {
@@ -97,7 +97,7 @@ fn check_phase(phase: Phase, operation: &Operation) -> Result<(), Error> {
     }
 }
 
-fn finish(mut exchange: Exchange, response: HttpResponse) -> HttpResponse<ReplyBody> {
+fn finish(mut exchange: Exchange, response: HttpResponse, unread: Option<Payload>) -> HttpResponse<ReplyBody> {
     let (mut head, body) = response.into_parts();
     // Handlers answer from memory; a stream here is a defect.
     let body = body.try_into_bytes().unwrap_or_else(|_| {
@@ -110,7 +110,7 @@ fn finish(mut exchange: Exchange, response: HttpResponse) -> HttpResponse<ReplyB
     if exchange.state.lifecycle.phase() >= Phase::Draining {
         head.head_mut().set_connection_type(actix_web::http::ConnectionType::Close);
     }
-    head.set_body(ReplyBody::new(body, exchange.record, exchange.payload))
+    head.set_body(ReplyBody::new(body, exchange.record, unread))
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {

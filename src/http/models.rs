@@ -14,6 +14,7 @@ use super::respond::Failure;
 use crate::error::{Error, Kind};
 use crate::frame::schema::{InputSchemas, Schema};
 use crate::scoring::catalog::{State, StateName};
+use crate::scoring::independence::RowIndependence;
 
 /// Body of `GET /models`.
 #[derive(Serialize)]
@@ -65,6 +66,9 @@ struct Loaded<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     sample: Option<&'a RawValue>,
     workers_ready: usize,
+    /// Whether requests share calls of R now.
+    joins_requests: bool,
+    row_independence: &'a RowIndependence,
 }
 
 #[derive(Serialize)]
@@ -135,6 +139,8 @@ fn loaded(state: &State) -> Option<Loaded<'_>> {
         inputs: InputsByName(&info.schemas),
         sample: info.sample.as_deref(),
         workers_ready: scorer.ready_workers(),
+        joins_requests: scorer.joins_requests(),
+        row_independence: &info.row_independence,
     })
 }
 

@@ -9,7 +9,9 @@ use std::task::{Context, Poll};
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::Payload;
 use bytes::Bytes;
+use futures_util::StreamExt;
 
+use super::LINGER;
 use super::access_log::Record;
 
 /// Bytes handed out at a time. A connection asks for the next piece when most
@@ -20,20 +22,30 @@ const PIECE: usize = 32 * 1024;
 pub(crate) struct ReplyBody {
     rest: Bytes,
     record: Record,
-    // Held, not read: with a request body that is still arriving, the
-    // connection then lingers after the answer for a bounded time instead of
-    // reading without end.
-    _unread: Payload,
+    // Of a request that was refused while its body was still arriving. As long
+    // as an HTTP/1.1 connection sees that somebody holds it, it closes after
+    // the answer and lingers for a bounded time, instead of reading on without
+    // end for the sake of a connection that can be used again.
+    unread: Option<Payload>,
 }
 
 impl ReplyBody {
     /// A body that ends the `record` when it was sent.
-    pub(crate) fn new(bytes: Bytes, mut record: Record, unread: Payload) -> Self {
+    pub(crate) fn new(bytes: Bytes, mut record: Record, unread: Option<Payload>) -> Self {
         record.bytes_out = bytes.len();
         // Nobody asks for the bytes of an answer to HEAD.
         record.complete = bytes.is_empty() || record.is_head();
-        Self { rest: bytes, record, _unread: unread }
+        Self { rest: bytes, record, unread }
     }
+}
+
+/// Takes what a caller goes on sending after its answer. A stream that is
+/// dropped instead is reset, and clients (curl 7.88 for one) then report the
+/// reset and not the answer. HTTP/1.1 connections do the same by themselves.
+async fn read_off(mut unread: Payload) {
+    let rest = async { while let Some(Ok(_)) = unread.next().await {} };
+    // Out of time, the stream is reset after all.
+    let _ = tokio::time::timeout(LINGER, rest).await;
 }
 
 impl MessageBody for ReplyBody {
@@ -46,6 +58,9 @@ impl MessageBody for ReplyBody {
     fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
         if self.rest.is_empty() {
             self.record.complete = true;
+            if let Some(unread @ Payload::H2 { .. }) = self.unread.take() {
+                actix_web::rt::spawn(read_off(unread));
+            }
             return Poll::Ready(None);
         }
         let piece = self.rest.len().min(PIECE);

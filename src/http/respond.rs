@@ -21,14 +21,14 @@ const UNAVAILABLE_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// A failure on its way to the caller.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    pub(crate) error: Error,
+    pub(crate) error: Box<Error>,
     /// What `WWW-Authenticate` says, for 401 and 403.
     pub(crate) challenge: Option<Challenge>,
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self { error, challenge: None }
+        Self { error: Box::new(error), challenge: None }
     }
 }
 

@@ -13,8 +13,18 @@ use crate::config::duration;
 use crate::frame::schema::{Column, InputSchemas, Inputs, SINGLE_INPUT, Schema, UnknownColumns};
 
 /// Keys that a manifest may have.
-const KEYS: [&str; 9] =
-    ["description", "packages", "script", "timeout", "unknown_columns", "rows_like", "predict", "columns", "inputs"];
+const KEYS: [&str; 10] = [
+    "description",
+    "packages",
+    "script",
+    "timeout",
+    "unknown_columns",
+    "rows_like",
+    "row_independent",
+    "predict",
+    "columns",
+    "inputs",
+];
 
 /// A bundle's manifest; every part is optional.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -31,6 +41,10 @@ pub struct Manifest {
     pub unknown_columns: UnknownColumns,
     /// With several inputs: the one that has as many rows as the predictions.
     pub rows_like: Option<String>,
+    /// Whether each row's prediction depends on that row alone, so that requests
+    /// may share calls. Unless said, it is assumed of plain `predict` and not of a
+    /// script. Proved at load in any case.
+    pub row_independent: Option<bool>,
     /// Extra arguments of `predict()` where there is no script.
     pub predict: Vec<(String, Argument)>,
     /// Declared columns, by input; empty when the manifest says nothing of them.
@@ -79,6 +93,10 @@ impl Manifest {
             "description" => self.description = read_string(key, value, problems),
             "script" => self.script = read_string(key, value, problems),
             "rows_like" => self.rows_like = read_string(key, value, problems),
+            "row_independent" => match value.as_bool() {
+                Some(independent) => self.row_independent = Some(independent),
+                None => problems.push(format!("row_independent is true or false, not {value}")),
+            },
             "packages" => self.packages = read_strings(key, value, problems),
             "timeout" => {
                 if let Some(text) = read_string(key, value, problems) {
@@ -95,16 +113,7 @@ impl Manifest {
                 _ => problems.push(format!("unknown_columns is \"error\" or \"ignore\", not {value}")),
             },
             "predict" => match value.as_table() {
-                Some(arguments) => {
-                    for (name, value) in arguments {
-                        match Argument::read(value) {
-                            Some(argument) => self.predict.push((name.clone(), argument)),
-                            None => problems.push(format!(
-                                "predict.{name} must be a boolean, a number, a string, or an array of numbers or strings"
-                            )),
-                        }
-                    }
-                }
+                Some(arguments) => self.read_arguments("", arguments, problems),
                 None => problems.push("predict must be a table of arguments".to_owned()),
             },
             "columns" => {
@@ -123,6 +132,23 @@ impl Manifest {
                 _ => problems.push("inputs must be a table with a table of columns per input".to_owned()),
             },
             unknown => problems.push(unknown_key(unknown, &KEYS)),
+        }
+    }
+
+    /// Reads arguments of `predict()`. R likes dots in their names, and TOML
+    /// reads `n.trees = 15` as a table `n` with `trees` in it.
+    fn read_arguments(&mut self, prefix: &str, arguments: &Table, problems: &mut Vec<String>) {
+        for (name, value) in arguments {
+            let name = format!("{prefix}{name}");
+            match (value, Argument::read(value)) {
+                (Value::Table(inner), _) if !inner.is_empty() => {
+                    self.read_arguments(&format!("{name}."), inner, problems);
+                }
+                (_, Some(argument)) => self.predict.push((name, argument)),
+                (_, None) => problems.push(format!(
+                    "predict.{name} must be a boolean, a number, a string, or an array of numbers or strings"
+                )),
+            }
         }
     }
 

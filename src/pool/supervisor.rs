@@ -21,6 +21,9 @@ use crate::worker::protocol::ExitStatus;
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const MAX_BACKOFF: Duration = Duration::from_secs(30);
 
+/// For taking a worker only if nobody has to be waited for.
+pub(super) const AT_ONCE: Timeouts = Timeouts { wait: Some(Duration::ZERO), create: None, recycle: None };
+
 /// Handle of the task that watches over a pool.
 pub(super) struct Supervisor {
     events: mpsc::UnboundedSender<Event>,
@@ -142,10 +145,9 @@ impl Watch {
 /// this takes every idle worker for the moments that the forks last. Requests
 /// that come meanwhile wait in the pool's queue and get theirs as they return.
 pub(super) async fn fill(workers: &Pool<Manager>) -> std::io::Result<()> {
-    let at_once = Timeouts { wait: Some(Duration::ZERO), ..Timeouts::default() };
     let mut held = Vec::new();
     while workers.status().size < workers.status().max_size {
-        match workers.timeout_get(&at_once).await {
+        match workers.timeout_get(&AT_ONCE).await {
             Ok(worker) => held.push(worker),
             Err(PoolError::Timeout(TimeoutType::Wait) | PoolError::Closed) => break,
             Err(PoolError::Backend(error)) => return Err(error),

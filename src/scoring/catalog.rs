@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::Scorer;
+use super::independence::RowIndependence;
 use crate::error::{Error, Kind, Result};
 use crate::frame::schema::InputSchemas;
 
@@ -28,6 +29,8 @@ pub struct ModelInfo {
     pub schemas: InputSchemas,
     /// Longest time that a request may take.
     pub timeout: Duration,
+    /// Whether requests may be joined, and how that is known.
+    pub row_independence: RowIndependence,
     /// The bundle's sample input as it stands on disk (JSON), if it has one.
     pub sample: Option<Arc<serde_json::value::RawValue>>,
 }

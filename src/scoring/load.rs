@@ -10,11 +10,17 @@ use arrow_array::RecordBatch;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::batching::BatchLimits;
 use super::catalog::ModelInfo;
-use super::direct::{DirectScorer, ScoringSlots};
+use super::dispatcher::{DispatchSettings, Dispatcher};
+use super::independence::{self, PROOF_ROWS, RowIndependence};
+use super::queue::QueueLimits;
+use super::slots::ScoringSlots;
 use super::{Score, ScoreRequest, Scored, Scorer};
+use crate::config::Settings;
 use crate::error::Error;
 use crate::frame::json::{self, DecodeOptions, NonFinite};
+use crate::frame::rows;
 use crate::frame::schema::{InputSchemas, Inputs, SINGLE_INPUT};
 use crate::model::manifest::ManifestError;
 use crate::model::{Bundle, BundleError};
@@ -32,14 +38,8 @@ pub struct LoadContext {
     pub workers: usize,
     /// Scoring slots over all models.
     pub slots: ScoringSlots,
-    /// How long loading may take.
-    pub load_timeout: Duration,
-    /// Longest time of a request where the manifest says nothing.
-    pub timeout: Duration,
-    /// Most rows of a request.
-    pub max_rows: usize,
-    /// Largest answer of a worker in bytes.
-    pub max_reply_bytes: usize,
+    /// Limits, times and batching.
+    pub settings: Settings,
 }
 
 /// A version that loaded and passed its own check.
@@ -104,16 +104,21 @@ pub async fn load(
         environment: context.environment.clone(),
         load: load_request(&bundle),
         size: context.workers,
-        load_timeout: context.load_timeout,
-        max_reply_bytes: context.max_reply_bytes,
+        load_timeout: context.settings.models.load_timeout,
+        max_reply_bytes: context.settings.limits.max_reply_bytes,
     };
     let (pool, loaded) = WorkerPool::start(settings).await?;
     let pool = Arc::new(pool);
     let finish = async {
         let schemas = bundle.manifest.schemas(loaded.columns, bundle.script.is_some())?;
-        let scorer = DirectScorer::new(pool.clone(), context.slots.clone(), bundle.manifest.rows_like.clone());
-        let timeout = bundle.manifest.timeout.unwrap_or(context.timeout);
-        let sample = check_sample(&bundle, &scorer, &schemas, timeout, context.max_rows).await?;
+        let dispatch = dispatch_settings(name, version, &bundle, &context.settings);
+        let scorer = Dispatcher::start(dispatch, pool.clone(), context.slots.clone());
+        let timeout = bundle.manifest.timeout.unwrap_or(context.settings.models.timeout);
+        let sample = check_sample(&bundle, &scorer, &schemas, timeout, context.settings.limits.max_rows).await?;
+        let row_independence = prove(&bundle, &pool, &schemas, sample.as_ref().map(|(inputs, _)| inputs)).await;
+        if row_independence.holds() {
+            scorer.allow_joining();
+        }
         let info = ModelInfo {
             description: bundle.manifest.description.clone(),
             class: loaded.class,
@@ -121,6 +126,7 @@ pub async fn load(
             digest: bundle.digest.clone(),
             schemas,
             timeout,
+            row_independence,
             sample: match &bundle.sample {
                 Some(text) => Some(Arc::from(
                     RawValue::from_string(text.trim().to_owned())
@@ -175,6 +181,63 @@ fn scored_by(bundle: &Bundle) -> String {
             format!("score(model, data) in {name}")
         }
         None => "predict(model, newdata)".to_owned(),
+    }
+}
+
+fn dispatch_settings(name: &str, version: u32, bundle: &Bundle, settings: &Settings) -> DispatchSettings {
+    let Settings { batching, limits, .. } = settings;
+    DispatchSettings {
+        model: Arc::from(name),
+        version,
+        rows_like: bundle.manifest.rows_like.clone(),
+        batch: BatchLimits { max_rows: batching.max_rows, target_latency: batching.target_latency },
+        max_delay: batching.max_delay,
+        split_rows: batching.split_rows,
+        audit_every: batching.audit_every,
+        queue: QueueLimits {
+            max_entries: limits.max_queued_requests,
+            max_rows: limits.max_queued_rows,
+            max_bytes: limits.max_queued_bytes,
+        },
+    }
+}
+
+/// Finds out whether requests may be joined: declared by the manifest, or the
+/// default for plain `predict`, and proved on the sample or on rows made from the
+/// schema.
+async fn prove(
+    bundle: &Bundle,
+    pool: &WorkerPool,
+    schemas: &InputSchemas,
+    sample: Option<&Inputs<RecordBatch>>,
+) -> RowIndependence {
+    let not_proved = |reason: String| RowIndependence::NotProved { reason };
+    match bundle.manifest.row_independent {
+        Some(false) => return RowIndependence::Denied,
+        None if bundle.script.is_some() => {
+            return not_proved("the scoring script does not declare row_independent = true".to_owned());
+        }
+        Some(true) | None => {}
+    }
+    let sample = sample.and_then(Inputs::as_single).filter(|batch| batch.num_rows() > 1);
+    let made_up = sample.is_none();
+    let rows = match sample {
+        Some(batch) => Some(batch.slice(0, batch.num_rows().min(PROOF_ROWS))),
+        None => rows::from_schemas(schemas, PROOF_ROWS).and_then(|inputs| inputs.as_single().cloned()),
+    };
+    let Some(rows) = rows else {
+        return not_proved(
+            "there are no rows to prove it with; give the bundle a sample.json of several rows".to_owned(),
+        );
+    };
+    let proof = match pool.reserve().await {
+        Ok(mut worker) => independence::prove(&mut worker, &rows).await,
+        Err(error) => Err(error.into()),
+    };
+    match proof {
+        Ok(Ok(())) => RowIndependence::Proved { rows: rows.num_rows(), made_up },
+        Ok(Err(difference)) => not_proved(difference),
+        Err(lost) => not_proved(lost.to_string()),
     }
 }
 

@@ -80,9 +80,16 @@ pub fn batch(model: Model<'_>, rows: usize) {
     histogram(&catalogue::BATCH_ROWS, version(model)).record(rows as f64);
 }
 
-/// So many rows wait for a worker.
-pub fn queue_rows(model: Model<'_>, rows: usize) {
+/// What waits for a worker of a version: rows, their memory, and for how long.
+pub fn queue(model: Model<'_>, rows: usize, bytes: usize, age: Duration) {
     gauge(&catalogue::QUEUE_ROWS, version(model)).set(rows as f64);
+    gauge(&catalogue::QUEUE_BYTES, version(model)).set(bytes as f64);
+    gauge(&catalogue::QUEUE_AGE, version(model)).set(age);
+}
+
+/// An audit found rows of a version to depend on each other.
+pub fn row_independence_failed(model: Model<'_>) {
+    counter(&catalogue::INDEPENDENCE_FAILURES, version(model)).increment(1);
 }
 
 /// So many workers are in a state.

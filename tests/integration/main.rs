@@ -4,4 +4,6 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod engine;
-mod tidy;
+mod support;
+mod workers;
+mod zoo;

@@ -9,6 +9,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use super::timing::Timing;
 use crate::frame::json::{NonFinite, encode_predictions};
 use crate::frame::schema::{Schema, UnknownColumns, UnknownLevel};
+use crate::scoring::independence::RowIndependence;
 use crate::scoring::load::LoadedVersion;
 
 /// Levels of a factor that the table shows.
@@ -54,6 +55,7 @@ pub(super) fn render(
         let _ = writeln!(text, "Warning: {warning}\n");
     }
     let _ = writeln!(text, "Sample\n  {}\n", sample(loaded));
+    let _ = writeln!(text, "Requests\n  {}\n", joining(&info.row_independence));
     let _ = writeln!(text, "Speed\n{}\n", speed(timings, workers));
     text.push_str("It can be served.\n");
     text
@@ -101,6 +103,17 @@ fn sample(loaded: &LoadedVersion) -> String {
     };
     let more = if rows > SHOWN_PREDICTIONS { " and so on" } else { "" };
     format!("{rows} rows scored, {verdict}: {shown}{more}")
+}
+
+fn joining(row_independence: &RowIndependence) -> String {
+    match row_independence {
+        RowIndependence::Proved { rows, made_up } => {
+            let source = if *made_up { "made up from the columns" } else { "of the sample" };
+            format!("share calls of R: {rows} rows {source} gave the same bits together, reversed and one by one")
+        }
+        RowIndependence::Denied => "are scored one by one, as the manifest says".to_owned(),
+        RowIndependence::NotProved { reason } => format!("are scored one by one: {reason}"),
+    }
 }
 
 fn speed(timings: &[Timing], workers: usize) -> String {

@@ -30,7 +30,11 @@ impl Door for Native {
     const MEDIA_TYPE: &'static str = negotiate::JSON;
 
     fn decode(self, body: &[u8], schemas: &InputSchemas, max_rows: usize) -> Result<Decoded> {
-        json::decode(body, schemas, DecodeOptions { max_rows, non_finite_strings: true })
+        json::decode(
+            body,
+            schemas,
+            DecodeOptions { max_rows, non_finite_strings: self.non_finite == NonFinite::String },
+        )
     }
 
     fn encode(self, served: &Served, scored: &Scored, warnings: &[String]) -> Result<Vec<u8>> {

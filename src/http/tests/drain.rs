@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::io::AsyncReadExt;
 use tokio::sync::Semaphore;
 
-use super::harness::{Client, Request, Scripted, Setup, TestServer, doubled, scored};
+use super::harness::{Client, Request, Scripted, Setup, TestServer, doubled, scored, signalled};
 use crate::lifecycle::{Drained, Phase};
 
 const ROWS: &str = "[{\"x\": 1}]";
@@ -57,7 +57,7 @@ async fn a_request_in_flight_is_answered_and_new_ones_are_refused() {
         busy.closed().await;
         reply
     });
-    arrived.acquire().await.expect("open").forget();
+    signalled(&arrived).await;
     server.begin_stop();
     draining(&server).await;
 
@@ -110,7 +110,7 @@ async fn a_drain_has_a_limit() {
     let mut client = server.connect().await;
     client.write(&Request::post("/models/gated/predict", ROWS).head()).await;
     client.write(ROWS.as_bytes()).await;
-    arrived.acquire().await.expect("open").forget();
+    signalled(&arrived).await;
     let started = Instant::now();
     server.begin_stop();
     assert_eq!(server.stopped().await, Drained::TimedOut { in_flight: 1 });

@@ -12,16 +12,17 @@ use jsonwebtoken::{EncodingKey, Header};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::auth::Verifier;
 use crate::config::settings::{AuthSettings, Settings};
 use crate::error::Result;
-use crate::frame::schema::{Column, ColumnType, InputSchemas, Inputs, Schema};
+use crate::frame::schema::{Column, ColumnType, InputSchemas, Schema};
 use crate::http::{HttpParts, Server};
 use crate::lifecycle::{Drained, Lifecycle, Phase};
 use crate::scoring::catalog::{Catalog, ModelInfo, State};
+use crate::scoring::independence::RowIndependence;
 use crate::scoring::{Score, ScoreRequest, Scored, StageTimes};
 
 const SECRET: &[u8] = b"a secret of the tests, long enough for HS256";
@@ -89,12 +90,9 @@ pub(super) fn info() -> ModelInfo {
         digest: "ab".repeat(32),
         schemas: InputSchemas::single(schema),
         timeout: Duration::from_secs(20),
+        row_independence: RowIndependence::Denied,
         sample: Some(serde_json::value::RawValue::from_string("[{\"x\": 1.50}]".into()).expect("JSON").into()),
     }
-}
-
-pub(super) fn inputs_are_single(inputs: &Inputs<RecordBatch>) -> usize {
-    inputs.as_single().expect("one input").num_rows()
 }
 
 /// A server that is to be started.
@@ -193,6 +191,12 @@ impl TestServer {
     pub(super) async fn stopped(self) -> Drained {
         self.running.await.expect("no panic").expect("no error")
     }
+}
+
+/// Waits for a signal of the script; a test whose subject broke must fail, not hang.
+pub(super) async fn signalled(signal: &Semaphore) {
+    let permit = tokio::time::timeout(Duration::from_secs(20), signal.acquire()).await;
+    permit.expect("the signal came in time").expect("open").forget();
 }
 
 /// A token with these scopes.

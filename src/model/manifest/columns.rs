@@ -29,7 +29,11 @@ fn read_column(path: &str, name: &str, value: &Value, problems: &mut Vec<String>
         }
         Value::Table(table) => {
             let Some(kind) = table.get("type").and_then(Value::as_str) else {
-                problems.push(format!("{place} needs a type: {TYPES}"));
+                let quotes = match table.keys().find(|key| !KEYS.contains(&key.as_str())) {
+                    Some(rest) => format!("; a name with a dot in it is written in quotes: \"{name}.{rest}\""),
+                    None => String::new(),
+                };
+                problems.push(format!("{place} needs a type: {TYPES}{quotes}"));
                 return None;
             };
             let mut column = Column::new(name, read_type(&place, kind, problems)?);

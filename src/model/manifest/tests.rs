@@ -47,6 +47,24 @@ fn everything_is_read() {
 }
 
 #[test]
+fn arguments_with_dots_in_their_names_need_no_quotes() {
+    let manifest = Manifest::parse("[predict]\nn.trees = 15\nn.cores = 1\n\"single.tree\" = true\na.b.c = \"x\"").unwrap();
+    let names: Vec<&str> = manifest.predict.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["n.trees", "n.cores", "single.tree", "a.b.c"]);
+    assert_eq!(manifest.predict[0].1, Argument::Double(15.0));
+    for wrong in ["n = {}", "n.trees = 2020-01-01", "n.trees = [[1]]"] {
+        assert!(problems(&format!("[predict]\n{wrong}"))[0].starts_with("predict.n"), "{wrong}");
+    }
+}
+
+#[test]
+fn columns_with_dots_in_their_names_need_quotes() {
+    let problem = &problems("[columns]\nSepal.Length = \"double\"")[0];
+    assert!(problem.contains("\"Sepal.Length\""), "{problem}");
+    assert!(Manifest::parse("[columns]\n\"Sepal.Length\" = \"double\"").is_ok());
+}
+
+#[test]
 fn all_mistakes_come_at_once() {
     let problems = problems(
         r#"

@@ -97,6 +97,27 @@ pub(super) static BATCH_ROWS: Metric = metric(
 );
 pub(super) static QUEUE_ROWS: Metric =
     metric("rscore_queue_rows", Kind::Gauge, None, &["model", "version"], "Rows that wait for a worker.");
+pub(super) static QUEUE_BYTES: Metric = metric(
+    "rscore_queue_bytes",
+    Kind::Gauge,
+    Some(Unit::Bytes),
+    &["model", "version"],
+    "Memory of the rows that wait for a worker.",
+);
+pub(super) static QUEUE_AGE: Metric = metric(
+    "rscore_queue_age_seconds",
+    Kind::Gauge,
+    Some(Unit::Seconds),
+    &["model", "version"],
+    "How long the request that waits the longest has waited.",
+);
+pub(super) static INDEPENDENCE_FAILURES: Metric = metric(
+    "rscore_row_independence_failures_total",
+    Kind::Counter,
+    None,
+    &["model", "version"],
+    "Audits that found rows to depend on each other; requests of the version are no longer joined.",
+);
 pub(super) static WORKERS: Metric =
     metric("rscore_workers", Kind::Gauge, None, &["model", "version", "state"], "Worker processes by state.");
 pub(super) static WORKER_STARTS: Metric = metric(
@@ -159,6 +180,9 @@ pub static CATALOGUE: &[&Metric] = &[
     &AUTH_FAILURES,
     &BATCH_ROWS,
     &QUEUE_ROWS,
+    &QUEUE_BYTES,
+    &QUEUE_AGE,
+    &INDEPENDENCE_FAILURES,
     &WORKERS,
     &WORKER_STARTS,
     &WORKER_DEATHS,

@@ -17,7 +17,8 @@ fn scraped() -> String {
         rejected("queue_full");
         auth_failure("expired");
         batch(boston, 17);
-        queue_rows(boston, 5);
+        queue(boston, 5, 80, Duration::from_millis(3));
+        row_independence_failed(boston);
         workers(boston, WorkerState::Idle, 2);
         worker_started(boston, StartReason::Initial);
         worker_died(boston, DeathReason::Crashed);

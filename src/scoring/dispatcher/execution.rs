@@ -1,0 +1,351 @@
+//! One batch on its way through a worker, and what becomes of its members when
+//! that goes wrong. The innocent are spared: after an R error the members of a
+//! joined batch are scored again alone; after a crash the batch is halved until
+//! the culprit stands alone. Nobody sees another's error.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use arrow_array::RecordBatch;
+use tokio::time::timeout_at;
+
+use super::Shared;
+use crate::error::{Condition, Error, Kind, Result};
+use crate::frame::join::join;
+use crate::frame::schema::Inputs;
+use crate::pool::{ReservedWorker, WorkerLost};
+use crate::scoring::queue::Entry;
+use crate::scoring::slots::ScoringSlot;
+use crate::scoring::{Scored, StageTimes, independence};
+use crate::telemetry::metrics::{self, DeathReason};
+use crate::worker::protocol::{Predictions, ScoreCall, ScoreReply};
+
+/// How many workers one request alone may end before it is given up.
+const ATTEMPTS: usize = 2;
+
+/// Rows of a batch that an audit scores again.
+const AUDITED_ROWS: usize = 16;
+
+/// How a call ended.
+enum CallEnd {
+    Answered(Box<ScoreReply>),
+    Lost(WorkerLost),
+    TimedOut,
+}
+
+impl Shared {
+    /// Scores a batch on a worker and answers all its members. The slot is held
+    /// until they are answered, whatever it takes.
+    pub(super) async fn execute(self: Arc<Self>, slot: ScoringSlot, worker: ReservedWorker, batch: Vec<Entry>) {
+        let worker = self.score_batch(worker, batch).await;
+        drop(worker);
+        drop(slot);
+    }
+
+    /// Scores members together when there are several. Gives back the worker if it
+    /// is still of use.
+    fn score_batch(
+        &self,
+        worker: ReservedWorker,
+        mut batch: Vec<Entry>,
+    ) -> Pin<Box<dyn Future<Output = Option<ReservedWorker>> + Send + '_>> {
+        Box::pin(async move {
+            match batch.len() {
+                0 => Some(worker),
+                1 => match batch.pop() {
+                    Some(entry) => self.score_alone(Some(worker), entry).await,
+                    None => Some(worker),
+                },
+                _ => self.score_joined(worker, batch).await,
+            }
+        })
+    }
+
+    async fn score_joined(&self, mut worker: ReservedWorker, batch: Vec<Entry>) -> Option<ReservedWorker> {
+        let started = Instant::now();
+        let frames: Vec<&RecordBatch> = batch.iter().filter_map(|entry| entry.inputs.as_single()).collect();
+        let joined = match join(&frames) {
+            Ok(joined) if frames.len() == batch.len() => joined,
+            // Requests that can't be joined are scored one after the other.
+            _ => return self.score_each(Some(worker), batch).await,
+        };
+        let rows = joined.num_rows();
+        let deadline = batch.iter().map(|entry| entry.deadline).max().unwrap_or(started);
+        let call = self.call_of(Inputs::single(joined));
+        match self.call(&mut worker, &call, deadline).await {
+            CallEnd::Answered(reply) => {
+                let retire = reply.retire;
+                let times = reply_times(&reply);
+                match reply.outcome {
+                    Ok(predictions) if predictions.batch.num_rows() == rows => {
+                        self.cost().observe(rows, times.score + times.convert);
+                        metrics::batch((&self.settings.model, self.settings.version), rows);
+                        answer_all(batch, &predictions, times, started);
+                        let worker = self.keep(worker, retire)?;
+                        Some(self.audit(worker, call, &predictions).await)
+                    }
+                    // An R error, or a result that can't be shared out.
+                    _ => {
+                        let worker = self.keep(worker, retire);
+                        self.score_each(worker, batch).await
+                    }
+                }
+            }
+            CallEnd::Lost(lost) => {
+                tracing::warn!(
+                    model.name = %self.settings.model,
+                    model.version = self.settings.version,
+                    error = %lost,
+                    "a worker was lost with a batch of {} requests; they are scored again in halves",
+                    batch.len()
+                );
+                self.pool.discard(worker, DeathReason::Crashed);
+                self.score_halves(batch).await
+            }
+            CallEnd::TimedOut => {
+                self.pool.discard(worker, DeathReason::TimedOut);
+                for entry in batch {
+                    entry.answer(Err(too_late()));
+                }
+                None
+            }
+        }
+    }
+
+    async fn score_halves(&self, mut batch: Vec<Entry>) -> Option<ReservedWorker> {
+        let second = batch.split_off(batch.len() / 2);
+        let mut worker = None;
+        for half in [batch, second] {
+            let reserved = match worker.take() {
+                Some(worker) => Ok(worker),
+                None => self.reserve_for(&half).await,
+            };
+            match reserved {
+                Ok(reserved) => worker = self.score_batch(reserved, half).await,
+                Err(error) => refuse_all(half, &error),
+            }
+        }
+        worker
+    }
+
+    async fn score_each(&self, mut worker: Option<ReservedWorker>, batch: Vec<Entry>) -> Option<ReservedWorker> {
+        for entry in batch {
+            worker = self.score_alone(worker, entry).await;
+        }
+        worker
+    }
+
+    /// Scores one request, which then gets whatever comes of it: predictions,
+    /// warnings, or an error that is its own.
+    async fn score_alone(&self, mut worker: Option<ReservedWorker>, entry: Entry) -> Option<ReservedWorker> {
+        let started = Instant::now();
+        let (rows, deadline, arrived) = (entry.rows, entry.deadline, entry.arrived);
+        let call = self.call_of(entry.inputs.clone());
+        for attempt in 1..=ATTEMPTS {
+            if deadline <= Instant::now() || entry.answer.is_closed() {
+                entry.answer(Err(too_late()));
+                return worker;
+            }
+            let mut reserved = match worker.take() {
+                Some(worker) => worker,
+                None => match self.reserve_until(deadline).await {
+                    Ok(worker) => worker,
+                    Err(error) => {
+                        entry.answer(Err(error));
+                        return None;
+                    }
+                },
+            };
+            match self.call(&mut reserved, &call, deadline).await {
+                CallEnd::Answered(reply) => {
+                    let worker = self.keep(reserved, reply.retire);
+                    let times = reply_times(&reply);
+                    if reply.outcome.is_ok() {
+                        self.cost().observe(rows, times.score + times.convert);
+                        metrics::batch((&self.settings.model, self.settings.version), rows);
+                    }
+                    entry.answer(accept(*reply, rows, started.saturating_duration_since(arrived), times));
+                    return worker;
+                }
+                CallEnd::Lost(lost) => {
+                    tracing::warn!(
+                        request.id = %entry.request_id,
+                        model.name = %self.settings.model,
+                        model.version = self.settings.version,
+                        error = %lost,
+                        "a worker was lost with a request, attempt {attempt} of {ATTEMPTS}"
+                    );
+                    self.pool.discard(reserved, DeathReason::Crashed);
+                }
+                CallEnd::TimedOut => {
+                    self.pool.discard(reserved, DeathReason::TimedOut);
+                    entry.answer(Err(too_late()));
+                    return None;
+                }
+            }
+        }
+        entry.answer(Err(Error::new(
+            Kind::ModelCrashed,
+            "the request ended its worker process twice and was given up; the log has what R printed last",
+        )));
+        None
+    }
+
+    /// Scores a few rows of a batch again, each alone, now and then: the proof at
+    /// load saw a sample, this sees what callers send. A difference ends joining
+    /// for this version.
+    async fn audit(&self, mut worker: ReservedWorker, call: ScoreCall, predictions: &Predictions) -> ReservedWorker {
+        let every = self.settings.audit_every;
+        if every == 0 || !(self.batches.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(every) {
+            return worker;
+        }
+        let Some(batch) = call.inputs.as_single() else { return worker };
+        let rows = batch.num_rows().min(AUDITED_ROWS);
+        match independence::same_alone(&mut worker, &batch.slice(0, rows), &predictions.batch.slice(0, rows)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(difference)) => {
+                self.joining.store(false, Ordering::Relaxed);
+                metrics::row_independence_failed((&self.settings.model, self.settings.version));
+                tracing::error!(
+                    model.name = %self.settings.model,
+                    model.version = self.settings.version,
+                    "rows of this model are not independent after all: {difference}; its requests are no longer joined"
+                );
+            }
+            Err(lost) => tracing::warn!(error = %lost, "a worker was lost in an audit"),
+        }
+        worker
+    }
+
+    async fn call(&self, worker: &mut ReservedWorker, call: &ScoreCall, deadline: Instant) -> CallEnd {
+        match timeout_at(deadline.into(), worker.score(call)).await {
+            Ok(Ok(reply)) => CallEnd::Answered(Box::new(reply)),
+            Ok(Err(lost)) => CallEnd::Lost(lost),
+            Err(_) => CallEnd::TimedOut,
+        }
+    }
+
+    fn call_of(&self, inputs: Inputs<RecordBatch>) -> ScoreCall {
+        ScoreCall { id: self.calls.fetch_add(1, Ordering::Relaxed), inputs }
+    }
+
+    /// The worker, unless it asked to be replaced.
+    fn keep(&self, worker: ReservedWorker, retire: bool) -> Option<ReservedWorker> {
+        if retire {
+            self.pool.discard(worker, DeathReason::Retired);
+            return None;
+        }
+        Some(worker)
+    }
+
+    async fn reserve_for(&self, batch: &[Entry]) -> Result<ReservedWorker> {
+        let deadline = batch.iter().map(|entry| entry.deadline).max().unwrap_or_else(Instant::now);
+        self.reserve_until(deadline).await
+    }
+
+    async fn reserve_until(&self, deadline: Instant) -> Result<ReservedWorker> {
+        match timeout_at(deadline.into(), self.pool.reserve()).await {
+            Ok(Ok(worker)) => Ok(worker),
+            Ok(Err(error)) => {
+                Err(Error::new(Kind::Unavailable, "the model has no worker at the moment; one is being started")
+                    .because(error))
+            }
+            Err(_) => Err(too_late()),
+        }
+    }
+}
+
+/// Shares a joined result out to its members, in order.
+fn answer_all(batch: Vec<Entry>, predictions: &Predictions, times: StageTimes, started: Instant) {
+    let mut start = 0;
+    for entry in batch {
+        let scored = Scored {
+            batch: predictions.batch.slice(start, entry.rows),
+            unnamed: predictions.unnamed,
+            // R does not say which row a warning is about; only a request that was
+            // alone is told.
+            warnings: Vec::new(),
+            times: StageTimes { queue: started.saturating_duration_since(entry.arrived), ..times },
+        };
+        start += entry.rows;
+        entry.answer(Ok(scored));
+    }
+}
+
+fn refuse_all(batch: Vec<Entry>, error: &Error) {
+    for entry in batch {
+        let detail = error.detail().to_owned();
+        entry.answer(Err(Error::new(error.kind().clone(), detail)));
+    }
+}
+
+fn reply_times(reply: &ScoreReply) -> StageTimes {
+    StageTimes {
+        queue: Duration::ZERO,
+        convert: Duration::from_nanos(reply.convert_nanoseconds),
+        score: Duration::from_nanos(reply.score_nanoseconds),
+    }
+}
+
+/// Checks a worker's answer to one request: as many rows as were asked for, or an error.
+fn accept(reply: ScoreReply, rows: usize, queue: Duration, times: StageTimes) -> Result<Scored> {
+    let predictions = reply.outcome.map_err(model_error)?;
+    let got = predictions.batch.num_rows();
+    if got != rows {
+        return Err(model_error(Condition {
+            class: vec!["rscore_row_count".to_owned(), "error".to_owned(), "condition".to_owned()],
+            message: format!("the model returned {got} predictions for {rows} rows; each row needs exactly one"),
+            call: None,
+        }));
+    }
+    Ok(Scored {
+        batch: predictions.batch,
+        unnamed: predictions.unnamed,
+        warnings: reply.warnings,
+        times: StageTimes { queue, ..times },
+    })
+}
+
+fn model_error(condition: Condition) -> Error {
+    let detail = format!("the model raised an error: {}", condition.message);
+    Error::new(Kind::ModelFailed(condition), detail)
+}
+
+fn too_late() -> Error {
+    Error::new(Kind::DeadlineExceeded, "the model did not answer before the request's time was up")
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+    use arrow_array::Float64Array;
+
+    use super::*;
+
+    #[test]
+    fn the_row_count_is_checked() {
+        let reply = || {
+            let column = Arc::new(Float64Array::from(vec![1.0, 2.0]));
+            let batch = RecordBatch::try_from_iter([("prediction", column as _)]).unwrap();
+            ScoreReply {
+                id: 1,
+                outcome: Ok(Predictions { batch, unnamed: true }),
+                warnings: Vec::new(),
+                retire: false,
+                convert_nanoseconds: 1,
+                score_nanoseconds: 2,
+            }
+        };
+        let accept = |rows| accept(reply(), rows, Duration::ZERO, StageTimes::default());
+        assert_eq!(accept(2).unwrap().batch.num_rows(), 2);
+        for rows in [1, 3] {
+            let error = accept(rows).unwrap_err();
+            assert!(matches!(error.kind(), Kind::ModelFailed(_)));
+            assert!(error.detail().contains(&format!("2 predictions for {rows} rows")), "{error}");
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! Requests that wait for a worker, in the order in which they will be served:
+//! earlier deadlines first, and first come first served among equals. It is
+//! bounded in entries, rows and bytes, and what exceeds a bound is refused
+//! before it waits.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+use tokio::sync::oneshot;
+
+use super::Scored;
+use super::batching;
+use crate::error::{Error, Kind, Result};
+use crate::frame::schema::Inputs;
+
+/// Bounds of one queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueLimits {
+    /// Most entries.
+    pub max_entries: usize,
+    /// Most rows.
+    pub max_rows: usize,
+    /// Most bytes of columns.
+    pub max_bytes: usize,
+}
+
+/// A request that waits, or a part of one.
+#[derive(Debug)]
+pub struct Entry {
+    /// One frame per input.
+    pub inputs: Inputs<RecordBatch>,
+    /// Rows that the answer must have.
+    pub rows: usize,
+    /// When nobody wants the answer any more.
+    pub deadline: Instant,
+    /// When it came.
+    pub arrived: Instant,
+    /// For the log.
+    pub request_id: Arc<str>,
+    /// Where the answer goes; closed when the caller went away.
+    pub answer: oneshot::Sender<Result<Scored>>,
+}
+
+impl Entry {
+    /// Sends the answer; the caller may be gone.
+    pub fn answer(self, result: Result<Scored>) {
+        let _ = self.answer.send(result);
+    }
+
+    fn bytes(&self) -> usize {
+        self.inputs.iter().map(|(_, batch)| batch.get_array_memory_size()).sum()
+    }
+
+    /// Arrow schema of the only input; entries with another can't be joined.
+    fn schema(&self) -> Option<&SchemaRef> {
+        self.inputs.as_single().map(RecordBatch::schema_ref)
+    }
+}
+
+/// The queue of one model version.
+#[derive(Debug)]
+pub struct Queue {
+    limits: QueueLimits,
+    entries: BTreeMap<(Instant, u64), (Entry, usize)>,
+    arrivals: u64,
+    rows: usize,
+    bytes: usize,
+    rate: DrainRate,
+}
+
+impl Queue {
+    /// An empty queue.
+    pub fn new(limits: QueueLimits) -> Self {
+        Self { limits, entries: BTreeMap::new(), arrivals: 0, rows: 0, bytes: 0, rate: DrainRate::default() }
+    }
+
+    /// Adds an entry.
+    ///
+    /// # Errors
+    /// [`Kind::Overloaded`] when that would exceed a bound. An entry that is over a
+    /// bound by itself is taken when nothing else waits.
+    pub fn push(&mut self, entry: Entry) -> Result<()> {
+        let bytes = entry.bytes();
+        let full = self.entries.len() >= self.limits.max_entries
+            || self.rows.saturating_add(entry.rows) > self.limits.max_rows
+            || self.bytes.saturating_add(bytes) > self.limits.max_bytes;
+        if full && !self.entries.is_empty() {
+            return Err(Error::new(
+                Kind::Overloaded { retry_after: self.rate.time_for(self.rows) },
+                format!("the model's queue is full: {} requests with {} rows wait", self.entries.len(), self.rows),
+            ));
+        }
+        self.rows += entry.rows;
+        self.bytes += bytes;
+        self.arrivals += 1;
+        self.entries.insert((entry.deadline, self.arrivals), (entry, bytes));
+        Ok(())
+    }
+
+    /// Takes the next batch: as many entries, in order, as fit under `cap` rows and
+    /// share a schema; just one when entries must not be joined.
+    pub fn take_batch(&mut self, cap: usize, joined: bool) -> Vec<Entry> {
+        let schema = self.entries.values().next().and_then(|(entry, _)| entry.schema().cloned());
+        let rows_in_order = self
+            .entries
+            .values()
+            .take_while(|(entry, _)| joined && schema.is_some() && entry.schema() == schema.as_ref())
+            .map(|(entry, _)| entry.rows);
+        let count = batching::take(cap, rows_in_order).max(1);
+        let batch: Vec<Entry> = (0..count).filter_map(|_| self.pop()).collect();
+        self.rate.taken(batch.iter().map(|entry| entry.rows).sum(), Instant::now());
+        batch
+    }
+
+    /// Drops entries whose callers went away, and takes out those whose deadline
+    /// has passed.
+    pub fn take_expired(&mut self, now: Instant) -> Vec<Entry> {
+        let gone: Vec<(Instant, u64)> =
+            self.entries.iter().filter(|(_, (entry, _))| entry.answer.is_closed()).map(|(key, _)| *key).collect();
+        for key in gone {
+            self.remove(key);
+        }
+        let mut expired = Vec::new();
+        while self.entries.first_key_value().is_some_and(|((deadline, _), _)| *deadline <= now) {
+            expired.extend(self.pop());
+        }
+        expired
+    }
+
+    /// Takes everything, for a stop.
+    pub fn take_all(&mut self) -> Vec<Entry> {
+        std::iter::from_fn(|| self.pop()).collect()
+    }
+
+    /// The earliest deadline of those who wait.
+    pub fn earliest_deadline(&self) -> Option<Instant> {
+        self.entries.first_key_value().map(|((deadline, _), _)| *deadline)
+    }
+
+    /// How long the longest waits already.
+    pub fn age(&self, now: Instant) -> Duration {
+        self.entries.values().map(|(entry, _)| now.saturating_duration_since(entry.arrived)).max().unwrap_or_default()
+    }
+
+    /// Rows that wait.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Bytes that wait.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    fn pop(&mut self) -> Option<Entry> {
+        let key = *self.entries.first_key_value()?.0;
+        self.remove(key)
+    }
+
+    fn remove(&mut self, key: (Instant, u64)) -> Option<Entry> {
+        let (entry, bytes) = self.entries.remove(&key)?;
+        self.rows -= entry.rows;
+        self.bytes -= bytes;
+        Some(entry)
+    }
+}
+
+/// Rows per second that leave the queue, as a moving average.
+#[derive(Debug, Default)]
+struct DrainRate {
+    last: Option<Instant>,
+    rows_per_second: f64,
+}
+
+impl DrainRate {
+    /// Weight of the newest measurement.
+    const WEIGHT: f64 = 0.1;
+    const LEAST: Duration = Duration::from_secs(1);
+    const MOST: Duration = Duration::from_secs(60);
+
+    fn taken(&mut self, rows: usize, now: Instant) {
+        if let Some(last) = self.last {
+            let seconds = now.saturating_duration_since(last).as_secs_f64().max(1e-6);
+            self.rows_per_second += Self::WEIGHT * (rows as f64 / seconds - self.rows_per_second);
+        }
+        self.last = Some(now);
+    }
+
+    /// When that many rows will have left, in whole seconds as `Retry-After` has them.
+    fn time_for(&self, rows: usize) -> Duration {
+        if self.rows_per_second <= 0.0 {
+            return Self::LEAST;
+        }
+        let seconds = (rows as f64 / self.rows_per_second).ceil().min(Self::MOST.as_secs_f64());
+        Duration::from_secs_f64(seconds).max(Self::LEAST)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+    use arrow_array::{ArrayRef, Float64Array, StringArray};
+
+    use super::*;
+
+    const LIMITS: QueueLimits = QueueLimits { max_entries: 4, max_rows: 100, max_bytes: 1 << 20 };
+
+    type Answered = oneshot::Receiver<Result<Scored>>;
+
+    fn entry(column: ArrayRef, deadline: Instant, id: &str) -> (Entry, Answered) {
+        let batch = RecordBatch::try_from_iter([("x", column)]).unwrap();
+        let (answer, answered) = oneshot::channel();
+        let entry = Entry {
+            rows: batch.num_rows(),
+            inputs: Inputs::single(batch),
+            deadline,
+            arrived: Instant::now(),
+            request_id: Arc::from(id),
+            answer,
+        };
+        (entry, answered)
+    }
+
+    fn numbers(rows: usize, deadline: Instant, id: &str) -> (Entry, Answered) {
+        entry(Arc::new(Float64Array::from(vec![1.0; rows])), deadline, id)
+    }
+
+    fn ids(entries: &[Entry]) -> Vec<&str> {
+        entries.iter().map(|entry| &*entry.request_id).collect()
+    }
+
+    #[test]
+    fn earlier_deadlines_first_then_first_come() {
+        let mut queue = Queue::new(LIMITS);
+        let now = Instant::now();
+        let later = now + Duration::from_secs(10);
+        let mut answers = Vec::new();
+        for (id, deadline) in [("a", later), ("b", later), ("hurried", now + Duration::from_secs(1)), ("c", later)] {
+            let (entry, answer) = numbers(1, deadline, id);
+            queue.push(entry).unwrap();
+            answers.push(answer);
+        }
+        assert_eq!(ids(&queue.take_batch(3, true)), ["hurried", "a", "b"]);
+        assert_eq!(queue.rows(), 1);
+    }
+
+    #[test]
+    fn bounds_are_kept() {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let mut queue = Queue::new(LIMITS);
+        let (large, _answer) = numbers(500, deadline, "larger than the queue");
+        queue.push(large).unwrap();
+        let (second, _answer) = numbers(1, deadline, "second");
+        let error = queue.push(second).unwrap_err();
+        assert!(matches!(error.kind(), Kind::Overloaded { .. }));
+
+        let mut queue = Queue::new(LIMITS);
+        let answers: Vec<_> = (0..4)
+            .map(|_| {
+                let (entry, answer) = numbers(1, deadline, "x");
+                queue.push(entry).unwrap();
+                answer
+            })
+            .collect();
+        let (fifth, _answer) = numbers(1, deadline, "fifth");
+        assert!(queue.push(fifth).is_err());
+        drop(answers);
+        assert!(queue.take_expired(Instant::now()).is_empty(), "who went away is dropped, not answered");
+        assert_eq!((queue.rows(), queue.bytes(), queue.is_empty()), (0, 0, true));
+    }
+
+    #[test]
+    fn the_expired_are_taken_out() {
+        let mut queue = Queue::new(LIMITS);
+        let now = Instant::now();
+        let (old, _old) = numbers(1, now, "old");
+        let (young, _young) = numbers(1, now + Duration::from_secs(1), "young");
+        queue.push(old).unwrap();
+        queue.push(young).unwrap();
+        assert_eq!(ids(&queue.take_expired(now)), ["old"]);
+        assert_eq!(queue.earliest_deadline(), Some(now + Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn only_what_has_one_schema_is_joined() {
+        let deadline = Instant::now() + Duration::from_secs(1);
+        let mut queue = Queue::new(LIMITS);
+        let (number, _number) = numbers(1, deadline, "number");
+        let (text, _text) = entry(Arc::new(StringArray::from(vec!["a"])), deadline, "text");
+        let (alone, _alone) = numbers(1, deadline, "alone");
+        for entry in [number, text, alone] {
+            queue.push(entry).unwrap();
+        }
+        assert_eq!(ids(&queue.take_batch(10, true)), ["number"]);
+        assert_eq!(ids(&queue.take_batch(10, false)), ["text"]);
+    }
+
+    #[test]
+    fn a_retry_is_advised_from_the_rate() {
+        let mut rate = DrainRate::default();
+        assert_eq!(rate.time_for(1000), Duration::from_secs(1));
+        let mut now = Instant::now();
+        for _ in 0..200 {
+            rate.taken(10, now);
+            now += Duration::from_millis(100);
+        }
+        assert_eq!(rate.time_for(450), Duration::from_secs(5), "100 rows a second");
+        assert_eq!(rate.time_for(1_000_000), Duration::from_secs(60));
+    }
+}

@@ -1,0 +1,67 @@
+//! A server's two listeners, as a caller and an operator see them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::client::{Connection, Reply, Request};
+use super::metrics::Metrics;
+use super::{keys, within_deadline};
+
+/// Where a server listens, and a token that it accepts for everything.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    pub callers: SocketAddr,
+    pub operator: SocketAddr,
+    pub token: String,
+}
+
+impl Endpoint {
+    /// A caller's connection, over TLS.
+    pub async fn connect(&self) -> Connection {
+        within_deadline("a TLS connection", async {
+            let stream = TcpStream::connect(self.callers).await.expect("a connection");
+            stream.set_nodelay(true).expect("an option that every system has");
+            let name = ServerName::try_from("localhost").expect("a name");
+            let stream = TlsConnector::from(Arc::clone(&keys::CLIENT)).connect(name, stream).await;
+            Connection { stream: Box::new(stream.expect("a handshake")) }
+        })
+        .await
+    }
+
+    /// The request with the token, unless it has one or does without.
+    pub fn authorised(&self, request: Request) -> Request {
+        request.default_header("Authorization", || format!("Bearer {}", self.token))
+    }
+
+    /// One request on a connection of its own.
+    pub async fn send(&self, request: Request) -> Reply {
+        let mut connection = self.connect().await;
+        within_deadline("an answer", connection.send(&self.authorised(request))).await
+    }
+
+    /// [`Endpoint::send`] in a task.
+    pub fn send_beside(&self, request: Request) -> tokio::task::JoinHandle<Reply> {
+        let endpoint = self.clone();
+        tokio::spawn(async move { endpoint.send(request).await })
+    }
+
+    /// `GET` on the operator's listener.
+    pub async fn operator(&self, path: &str) -> Reply {
+        within_deadline("the operator's answer", async {
+            let stream = TcpStream::connect(self.operator).await.expect("a connection");
+            Connection { stream: Box::new(stream) }.send(&Request::get(path)).await
+        })
+        .await
+    }
+
+    /// The metrics now.
+    pub async fn metrics(&self) -> Metrics {
+        let reply = self.operator("/metrics").await;
+        assert_eq!(reply.status, 200);
+        Metrics::parse(&reply.text())
+    }
+}

@@ -1,0 +1,78 @@
+//! What a server is started with, in this process or as a program.
+
+use std::net::Ipv4Addr;
+
+use rscore::config::{Settings, worker_environment};
+
+use super::bundle::Repository;
+use super::keys;
+use super::processes::MARKER;
+use super::program::Program;
+use super::server::TestServer;
+
+/// A server that is to be started.
+pub struct Setup {
+    pub settings: Settings,
+    pub repository: Repository,
+    /// Tells this server's processes from all others.
+    pub marker: String,
+}
+
+impl Setup {
+    /// A server with one worker for each model and no models, on free ports.
+    pub fn new() -> Self {
+        let repository = Repository::new();
+        let mut settings = Settings::default();
+        keys::configure(&mut settings);
+        settings.models.path = repository.path().to_owned();
+        settings.server.listen = (Ipv4Addr::LOCALHOST, 0).into();
+        // An address of its own tells the two listeners apart from outside.
+        settings.server.admin_listen = (Ipv4Addr::new(127, 0, 0, 2), 0).into();
+        settings.server.threads = 1;
+        settings.workers.count = 1;
+        Self { settings, repository, marker: uuid::Uuid::now_v7().to_string() }
+    }
+
+    /// Adds a model that is nothing but a scoring script.
+    pub fn script(self, model: &str, script: &str) -> Self {
+        self.file(model, "score.R", &format!("load <- function(dir) list()\n{script}"))
+    }
+
+    /// Adds a file to version 1 of a model.
+    pub fn file(self, model: &str, name: &str, contents: &str) -> Self {
+        self.repository.write(model, 1, name, contents);
+        self
+    }
+
+    /// Adds version 1 of a model that R makes from an expression.
+    pub fn train(self, model: &str, expression: &str) -> Self {
+        self.repository.train(model, 1, expression);
+        self
+    }
+
+    pub fn workers(self, count: usize) -> Self {
+        self.settings(|settings| settings.workers.count = count)
+    }
+
+    pub fn settings(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(&mut self.settings);
+        self
+    }
+
+    /// Environment of the worker processes.
+    pub fn environment(&self) -> Vec<(String, String)> {
+        let mut environment = worker_environment(&self.settings.workers);
+        environment.push((MARKER.to_owned(), self.marker.clone()));
+        environment
+    }
+
+    /// Starts the server in this process and waits until its models are loaded.
+    pub async fn start(self) -> TestServer {
+        TestServer::start(self).await
+    }
+
+    /// Starts the real program and waits until its models are loaded.
+    pub async fn run(self) -> Program {
+        Program::serve(self).await
+    }
+}
