@@ -14,9 +14,9 @@ from typing import Any
 import chart
 import document
 import machine
-from mlserver import MLServer, MLServerBatching
 from peers import Faucet, Plumber, Rserve
 from processes import Failure
+from python_peers import MLServer, MLServerBatching
 from rounds import Run
 from rscore import Rscore
 from server import Paths, Server

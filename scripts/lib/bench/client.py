@@ -49,14 +49,21 @@ class Endpoint:
 
     def predictions(self) -> list[float]:
         """The numbers of an answer; Failure when it is anything else."""
-        status, body = self.ask()
+        try:
+            status, body = self.ask()
+        except (OSError, http.client.HTTPException) as error:
+            raise Failure(f"{self.url} gave no answer: {error!r}") from error
+        shown = body[:300].decode(errors="replace")
         if status != 200:
-            raise Failure(f"{self.url} answered {status}: {body[:300].decode(errors='replace')}")
-        answer: Any = json.loads(body)
-        for step in self.key.split(".") if self.key else []:
-            answer = answer[int(step) if step.isdigit() else step]
+            raise Failure(f"{self.url} answered {status}: {shown}")
+        try:
+            answer: Any = json.loads(body)
+            for step in self.key.split(".") if self.key else []:
+                answer = answer[int(step) if step.isdigit() else step]
+        except (ValueError, LookupError, TypeError) as error:
+            raise Failure(f"{self.url} answered something without predictions: {shown}") from error
         if not isinstance(answer, list) or not all(isinstance(value, int | float) for value in answer):
-            raise Failure(f"{self.url} answered no array of numbers: {body[:300].decode(errors='replace')}")
+            raise Failure(f"{self.url} answered no array of numbers: {shown}")
         return answer
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from server import R, RSCORE
+from server import RSCORE, R
 from summary import NOISE, noise
 from table import counted, figure, in_process_table, lifecycle_table, limit_table, rate, ratio, workload_table
 from workloads import by_name

@@ -25,7 +25,7 @@ def check_answer(server: Server, endpoint: Endpoint, expected: list[float]) -> f
     got = endpoint.predictions()
     if len(got) != len(expected):
         raise Failure(f"{server.title} gave {len(got)} predictions for {len(expected)} rows")
-    difference = max(abs(mine - theirs) / max(abs(theirs), 1e-300) for mine, theirs in zip(got, expected))
+    difference = max(abs(mine - theirs) / max(abs(theirs), 1e-300) for mine, theirs in zip(got, expected, strict=True))
     if server.tolerance is not None and difference > server.tolerance:
         raise Failure(f"{server.title} gave other numbers than R: they differ by {difference:.3g}")
     return difference
@@ -37,14 +37,15 @@ def measure(
     """What one round says of one cell."""
     memory = warm_up(running, workload, endpoint, warm_up_seconds(seconds), directory)
     batches_before = batches(server)
-    busy, cpu, clock = busy_seconds(), running.cpu_seconds(), time.monotonic()
+    busy, (cpu_before, first_before), clock = busy_seconds(), running.cpu_seconds(), time.monotonic()
     with Load(endpoint, workload.connections, seconds, directory) as load:
         report = load.report()
     elapsed = time.monotonic() - clock
-    cpu = running.cpu_seconds() - cpu
+    cpu_after, first_after = running.cpu_seconds()
+    cpu = cpu_after - cpu_before
     busy = busy_seconds() - busy
     running.check_alive()
-    result = figures(report, cpu)
+    result = figures(report, cpu, first_after - first_before)
     result["memory_mb"] = memory / MEGABYTE
     # What worked on this machine and was neither the server nor wrk, as a share of all cores.
     foreign = max(0.0, busy - cpu - report.cpu) / (elapsed * (os.cpu_count() or 1))
@@ -53,7 +54,7 @@ def measure(
     return result
 
 
-def figures(report: Report, cpu: float) -> dict[str, Any]:
+def figures(report: Report, cpu: float, first_cpu: float) -> dict[str, Any]:
     answered = max(1, report.good)
     return {
         "requests_per_second": report.good / report.seconds,
@@ -64,6 +65,8 @@ def figures(report: Report, cpu: float) -> dict[str, Any]:
         "requests": report.requests,
         "failed": report.bad_status + report.socket_errors,
         "cpu_ms_per_request": 1000 * cpu / answered,
+        # The front end's, of a server that has one.
+        "first_process_cpu_ms_per_request": 1000 * first_cpu / answered,
         # Of one core.
         "load_cpu_share": report.cpu / report.seconds,
     }

@@ -27,8 +27,9 @@ class Stat:
     state: str
     parent: int
     session: int
-    # Seconds of its own and of its children that ended and were waited for.
-    cpu: float
+    # Seconds of its own, and of its children that ended and were waited for.
+    own_cpu: float
+    children_cpu: float
     # Tells a process from a later one with the same id.
     started: int
 
@@ -50,7 +51,8 @@ def read_stat(pid: int) -> Stat | None:
         state=fields[0],
         parent=int(fields[1]),
         session=int(fields[3]),
-        cpu=sum(int(ticks) for ticks in fields[11:15]) / TICKS,
+        own_cpu=sum(int(ticks) for ticks in fields[11:13]) / TICKS,
+        children_cpu=sum(int(ticks) for ticks in fields[13:15]) / TICKS,
         started=int(fields[19]),
     )
 
@@ -110,8 +112,11 @@ class ServerProcess:
     def tree(self) -> list[Stat]:
         return tree(self.pid)
 
-    def cpu_seconds(self) -> float:
-        return sum(stat.cpu for stat in self.tree())
+    def cpu_seconds(self) -> tuple[float, float]:
+        """Of the whole server, and of its first process alone."""
+        members = self.tree()
+        total = sum(stat.own_cpu + stat.children_cpu for stat in members)
+        return total, sum(stat.own_cpu for stat in members if stat.pid == self.pid)
 
     def pss_bytes(self) -> int:
         return sum(proportional_bytes(stat.pid) for stat in self.tree())

@@ -5,6 +5,7 @@ many requests fail when it happens under load.
 import os
 import signal
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from client import Endpoint
@@ -34,7 +35,7 @@ def replace_ms(server: Server, running: ServerProcess) -> float:
     return 1000 * (time.monotonic() - killed)
 
 
-def counted(server: Rscore):
+def counted(server: Rscore) -> Callable[[], bool]:
     """By the server's own count: it has started one more, and has as many as before."""
     started, workers = server.metric("rscore_worker_starts_total"), server.metric("rscore_workers")
 
@@ -46,7 +47,7 @@ def counted(server: Rscore):
     return ready
 
 
-def listening(running: ServerProcess, before: set[int]):
+def listening(running: ServerProcess, before: set[int]) -> Callable[[], bool]:
     """By the operating system: a process that was not there before listens on a port."""
 
     def ready() -> bool:
@@ -64,11 +65,21 @@ def listens(pid: int) -> bool:
         except OSError:
             return False
         inodes |= {fields[9] for line in lines if (fields := line.split())[3] == "0A"}
+    wanted = {f"socket:[{inode}]" for inode in inodes}
+    return any(target in wanted for target in descriptors(pid))
+
+
+def descriptors(pid: int) -> Iterator[str]:
+    """What a process has open; descriptors that are closed meanwhile are left out."""
     try:
-        descriptors = [os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()]
+        entries = os.listdir(f"/proc/{pid}/fd")
     except OSError:
-        return False
-    return any(f"socket:[{inode}]" in descriptors for inode in inodes)
+        return
+    for entry in entries:
+        try:
+            yield os.readlink(f"/proc/{pid}/fd/{entry}")
+        except OSError:
+            continue
 
 
 def failures_under_load(running: ServerProcess, endpoint: Endpoint, directory: Path) -> dict[str, int]:

@@ -1,8 +1,8 @@
 """rscore itself: the release build with TLS and tokens, as `serve --dev` sets them up."""
 
 import re
+import shutil
 import time
-from pathlib import Path
 
 from client import Endpoint
 from processes import Failure, ServerProcess
@@ -27,20 +27,18 @@ class Rscore(Server):
         self.protocol = ""
 
     def prepare(self) -> None:
-        bundles = {
-            FOREST: {"model.rds": self.paths.forest},
-            TRIVIAL: {
-                "model.rds": self.paths.work / "trivial.rds",
-                "rscore.toml": 'script = "score.R"\n\n[columns]\nx = { type = "double" }\n',
-                "score.R": "score <- function(model, data) rep(1, nrow(data))\n",
-            },
-        }
-        for model, files in bundles.items():
-            version = self.directory / model / model / "1"
-            version.mkdir(parents=True, exist_ok=True)
-            for name, content in files.items():
-                data = content.read_bytes() if isinstance(content, Path) else content.encode()
-                (version / name).write_bytes(data)
+        """A repository per model: the forest as it stands in models/, and the trivial function as a script."""
+        for model in (FOREST, TRIVIAL):
+            shutil.rmtree(self.directory / model, ignore_errors=True)
+        shutil.copytree(self.paths.forest.parent, self.directory / FOREST / FOREST / "1")
+        trivial = self.directory / TRIVIAL / TRIVIAL / "1"
+        trivial.mkdir(parents=True)
+        shutil.copy(self.paths.work / "trivial.rds", trivial / "model.rds")
+        (trivial / "score.R").write_text("score <- function(model, data) rep(1, nrow(data))\n")
+        (trivial / "rscore.toml").write_text(
+            'script = "score.R"\nrow_independent = true\n\n[columns]\nx = { type = "double" }\n'
+        )
+        (trivial / "sample.json").write_text('[{"x": 1}, {"x": 2}, {"x": 3}]\n')
 
     def command(self, model: str) -> tuple[list[str], dict[str, str]]:
         self.admin_port = free_port()

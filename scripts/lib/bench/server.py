@@ -89,10 +89,15 @@ class Server:
 
 
 def output(command: list[str], environment: dict[str, str] | None = None, directory: Path | None = None) -> str:
-    """Standard output of a command without the blanks around it; Failure with its standard error."""
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, cwd=directory, env={**os.environ, **(environment or {})}
-    )
+    """Standard output of a command without the blanks around it; Failure with its standard error,
+    or when it takes minutes."""
+    environment = {**os.environ, **(environment or {})}
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, cwd=directory, env=environment, timeout=300
+        )
+    except subprocess.TimeoutExpired:
+        raise Failure(f"{command[0]} did not end within 300 s") from None
     if done.returncode != 0:
         raise Failure(f"{command[0]} failed with status {done.returncode}: {done.stderr.strip()[-500:]}")
     return done.stdout.strip()

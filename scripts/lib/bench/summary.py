@@ -2,10 +2,11 @@
 peer of the same run, and how near rscore is to what R itself can do.
 """
 
+from itertools import pairwise
 from statistics import median
 from typing import Any
 
-from server import R, RSCORE, WORKERS
+from server import RSCORE, WORKERS, R
 from workloads import FOREST, WORKLOADS, Workload
 
 MEDIANS = (
@@ -14,6 +15,7 @@ MEDIANS = (
     "p90_ms",
     "p99_ms",
     "cpu_ms_per_request",
+    "first_process_cpu_ms_per_request",
     "memory_mb",
     "load_cpu_share",
     "foreign_cpu_share",
@@ -98,7 +100,7 @@ def time_of(times: dict[int, float], rows: float) -> float:
     sizes = sorted(times)
     if rows >= sizes[-1]:
         return times[sizes[-1]] * rows / sizes[-1]
-    for low, high in zip(sizes, sizes[1:]):
+    for low, high in pairwise(sizes):
         if rows <= high:
             share = max(0.0, rows - low) / (high - low)
             return times[low] + share * (times[high] - times[low])

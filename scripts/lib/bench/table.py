@@ -22,7 +22,7 @@ class Table:
         lines = [self.title]
         for row in [self.header, *self.rows]:
             first, *rest = row
-            cells = [first.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(rest, widths[1:]))]
+            cells = [first.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(rest, widths[1:], strict=True))]
             lines.append(("  " + "  ".join(cells)).rstrip())
         return "\n".join(lines)
 
@@ -74,16 +74,27 @@ def limit_table(results: dict[str, Any]) -> Table:
     rows = []
     for workload in WORKLOADS:
         for key, row in results["summary"].get(workload.name, {}).items():
-            if results["servers"][key]["kind"] == RSCORE and row["limit"]:
+            if results["servers"][key]["kind"] == RSCORE:
+                limit = row["limit"] or {"requests_per_second": None, "share": None, "overhead_ms": None}
                 rows.append([
                     workload.title,
                     figure(row["batch_rows"]),
-                    rate(row["limit"]["requests_per_second"]),
-                    MISSING if row["limit"]["share"] is None else f"{100 * row['limit']['share']:.0f} %",
-                    figure(row["limit"]["overhead_ms"]) if workload.connections == 1 else MISSING,
+                    figure(row["first_process_cpu_ms_per_request"]),
+                    figure(row["cpu_ms_per_request"] - row["first_process_cpu_ms_per_request"]),
+                    rate(limit["requests_per_second"]),
+                    MISSING if limit["share"] is None else f"{100 * limit['share']:.0f} %",
+                    figure(limit["overhead_ms"]) if workload.connections == 1 else MISSING,
                 ])  # fmt: skip
-    header = ["rscore and R's own limit", "rows per batch", "limit, requests/s", "reached", "p50 beyond R's own time, ms"]
-    return Table("What R can do in process with the batches that occurred", header, rows)
+    header = [
+        "rscore",
+        "rows per batch",
+        "CPU ms/request: front end",
+        "R processes",
+        "limit, requests/s",
+        "reached",
+        "p50 beyond R's own time, ms",
+    ]
+    return Table("rscore and what R can do in process with the batches that occurred", header, rows)
 
 
 def in_process_table(results: dict[str, Any]) -> Table:
