@@ -2,10 +2,12 @@
 //! model once; a `deadpool` pool forks its workers, checks them when they come
 //! back and never holds more than its size; a supervisor replaces what dies.
 
+mod launch;
 mod manager;
 mod output;
 mod process;
 mod supervisor;
+mod warm_up;
 mod worker;
 mod zygote;
 
@@ -17,6 +19,7 @@ use deadpool::managed::{Object, Pool, PoolConfig, PoolError, Timeouts};
 
 pub use self::manager::Manager;
 use self::supervisor::Supervisor;
+pub use self::warm_up::WarmUp;
 pub use self::worker::{Worker, WorkerLost};
 use self::zygote::ZygoteSlot;
 use crate::telemetry::metrics::DeathReason;
@@ -38,6 +41,9 @@ pub struct PoolSettings {
     pub environment: Vec<(String, String)>,
     /// The bundle.
     pub load: LoadRequest,
+    /// The rows to warm up with; none for a model that must not be scored before
+    /// the fork.
+    pub warm_up: Option<WarmUp>,
     /// Workers.
     pub size: usize,
     /// How long loading may take.

@@ -13,8 +13,18 @@ use crate::config::duration;
 use crate::frame::schema::{Column, InputSchemas, Inputs, SINGLE_INPUT, Schema, UnknownColumns};
 
 /// Keys that a manifest may have.
-const KEYS: [&str; 9] =
-    ["description", "packages", "script", "timeout", "unknown_columns", "rows_like", "predict", "columns", "inputs"];
+const KEYS: [&str; 10] = [
+    "description",
+    "packages",
+    "script",
+    "timeout",
+    "warm_up",
+    "unknown_columns",
+    "rows_like",
+    "predict",
+    "columns",
+    "inputs",
+];
 
 /// A bundle's manifest; every part is optional.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -27,6 +37,9 @@ pub struct Manifest {
     pub script: Option<String>,
     /// Longest time for one request.
     pub timeout: Option<Duration>,
+    /// Whether rows may be scored before workers are forked; yes where nothing is
+    /// said. A model that opens a connection when it scores must say no.
+    pub warm_up: Option<bool>,
     /// What happens to columns that the schema doesn't have.
     pub unknown_columns: UnknownColumns,
     /// With several inputs: the one that has as many rows as the predictions.
@@ -79,6 +92,7 @@ impl Manifest {
             "description" => self.description = read_string(key, value, problems),
             "script" => self.script = read_string(key, value, problems),
             "rows_like" => self.rows_like = read_string(key, value, problems),
+            "warm_up" => self.warm_up = read_boolean(key, value, problems),
             "packages" => self.packages = read_strings(key, value, problems),
             "timeout" => {
                 if let Some(text) = read_string(key, value, problems) {
@@ -233,6 +247,14 @@ fn read_string(key: &str, value: &Value, problems: &mut Vec<String>) -> Option<S
         problems.push(format!("{key} must be a string, not {value}"));
     }
     text
+}
+
+fn read_boolean(key: &str, value: &Value, problems: &mut Vec<String>) -> Option<bool> {
+    let read = value.as_bool();
+    if read.is_none() {
+        problems.push(format!("{key} must be true or false, not {value}"));
+    }
+    read
 }
 
 fn read_strings(key: &str, value: &Value, problems: &mut Vec<String>) -> Vec<String> {

@@ -125,6 +125,12 @@ impl Engine for REngine {
         self.try_load(request)
     }
 
+    fn collect(&mut self) {
+        if let Err(condition) = self.call("collect_garbage", &[]) {
+            ffi::write_error_line(&format!("garbage could not be collected: {}", condition.message));
+        }
+    }
+
     fn after_fork(&mut self) {
         if let Err(condition) = self.call("fresh_worker", &[]) {
             // The message reaches the log through the pipe that collects R's output.

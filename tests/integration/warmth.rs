@@ -1,0 +1,5 @@
+//! What keeps workers warm and fit, with real R behind a real pool: warm-up,
+//! interrupts, folders of their own, retirement, collection when idle.
+
+mod bench;
+mod warm_up;
