@@ -20,7 +20,7 @@ use crate::config::Settings;
 use crate::http::{HttpParts, Server};
 use crate::lifecycle::{Drained, Lifecycle, Phase};
 use crate::model::repository::{self, Entry};
-use crate::pool::WorkerPool;
+use crate::pool::{Upkeep, WorkerPool};
 use crate::scoring::catalog::{Catalog, State};
 use crate::scoring::load::{LoadContext, load};
 use crate::telemetry::metrics::{self, WorkerState};
@@ -117,6 +117,7 @@ impl Application {
             executable,
             environment,
             workers,
+            upkeep: Upkeep::from(&settings.workers),
             slots: Arc::new(Semaphore::new(workers)),
             load_timeout: settings.models.load_timeout,
             timeout: settings.models.timeout,

@@ -7,6 +7,7 @@ mod manager;
 mod output;
 mod process;
 mod supervisor;
+mod upkeep;
 mod warm_up;
 mod worker;
 mod zygote;
@@ -19,8 +20,9 @@ use deadpool::managed::{Object, Pool, PoolConfig, PoolError, Timeouts};
 
 pub use self::manager::Manager;
 use self::supervisor::Supervisor;
+pub use self::upkeep::Upkeep;
 pub use self::warm_up::WarmUp;
-pub use self::worker::{Worker, WorkerLost};
+pub use self::worker::{CallEnd, Worker, WorkerLost};
 use self::zygote::ZygoteSlot;
 use crate::telemetry::metrics::DeathReason;
 use crate::worker::protocol::{LoadRequest, LoadedModel};
@@ -46,6 +48,8 @@ pub struct PoolSettings {
     pub warm_up: Option<WarmUp>,
     /// Workers.
     pub size: usize,
+    /// How workers are kept fit.
+    pub upkeep: Upkeep,
     /// How long loading may take.
     pub load_timeout: Duration,
     /// Largest reply of a worker in bytes.
@@ -78,6 +82,7 @@ fn describe(condition: &crate::error::Condition) -> String {
 
 /// The workers of one model version.
 pub struct WorkerPool {
+    settings: Arc<PoolSettings>,
     workers: Pool<Manager>,
     zygote: Arc<ZygoteSlot>,
     supervisor: Supervisor,
@@ -97,8 +102,8 @@ impl WorkerPool {
             .config(PoolConfig::new(settings.size))
             .build()
             .map_err(|error| StartError::System(std::io::Error::other(error)))?;
-        let supervisor = Supervisor::spawn(settings, workers.clone(), zygote.clone(), events, inbox);
-        let pool = Self { workers, zygote, supervisor };
+        let supervisor = Supervisor::spawn(settings.clone(), workers.clone(), zygote.clone(), events, inbox);
+        let pool = Self { settings, workers, zygote, supervisor };
         supervisor::fill(&pool.workers).await.map_err(|error| StartError::Ended(error.to_string()))?;
         pool.workers.manager().first_fill_is_over();
         Ok((pool, loaded))
@@ -119,6 +124,11 @@ impl WorkerPool {
     pub fn discard(&self, worker: ReservedWorker, reason: DeathReason) {
         Object::take(worker).end(reason);
         self.supervisor.refill();
+    }
+
+    /// How long R has to stop after it was interrupted, for [`Worker::score_until`].
+    pub fn interrupt_grace(&self) -> Duration {
+        self.settings.upkeep.interrupt_grace
     }
 
     /// Workers that exist, busy or idle.

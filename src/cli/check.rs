@@ -16,6 +16,7 @@ use super::output;
 use crate::app;
 use crate::config::reference::flag_help;
 use crate::config::{FlagValue, Settings, worker_environment};
+use crate::pool::Upkeep;
 use crate::scoring::load::{LoadContext, load};
 
 /// Load one model version and say what it needs, what it gives and how fast it is
@@ -61,6 +62,7 @@ async fn check(directory: &Path, settings: &Settings) -> Result<String, String> 
         executable: std::env::current_exe().map_err(|error| error.to_string())?,
         environment: worker_environment(&settings.workers),
         workers: 1,
+        upkeep: Upkeep::from(&settings.workers),
         slots: Arc::new(Semaphore::new(1)),
         load_timeout: settings.models.load_timeout,
         timeout: settings.models.timeout,

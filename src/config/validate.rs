@@ -58,7 +58,7 @@ fn numbers(settings: &Settings, problems: &mut Vec<Problem>) {
 }
 
 fn durations(settings: &Settings, problems: &mut Vec<Problem>) {
-    let Settings { server, auth, models, .. } = settings;
+    let Settings { server, auth, models, workers, .. } = settings;
     for (key, value, least, most) in [
         ("server.keep_alive", server.keep_alive, MILLISECOND, HOUR),
         ("server.head_timeout", server.head_timeout, MILLISECOND, HOUR),
@@ -68,6 +68,7 @@ fn durations(settings: &Settings, problems: &mut Vec<Problem>) {
         ("auth.leeway", auth.leeway, Duration::ZERO, Duration::from_secs(10 * 60)),
         ("models.load_timeout", models.load_timeout, MILLISECOND, DAY),
         ("models.timeout", models.timeout, MILLISECOND, DAY),
+        ("workers.interrupt_grace", workers.interrupt_grace, Duration::ZERO, Duration::from_secs(60)),
     ] {
         if value < least || value > most {
             let [value, least, most] = [value, least, most].map(duration::format);

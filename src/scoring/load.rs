@@ -19,7 +19,7 @@ use crate::frame::rows;
 use crate::frame::schema::{InputSchemas, Inputs, SINGLE_INPUT};
 use crate::model::manifest::ManifestError;
 use crate::model::{Bundle, BundleError};
-use crate::pool::{PoolSettings, StartError, WarmUp, WorkerPool};
+use crate::pool::{PoolSettings, StartError, Upkeep, WarmUp, WorkerPool};
 use crate::worker::protocol::LoadRequest;
 
 /// Made-up rows of a warm-up: R's compiler needs calls, not rows.
@@ -34,6 +34,8 @@ pub struct LoadContext {
     pub environment: Vec<(String, String)>,
     /// Workers per model version.
     pub workers: usize,
+    /// How workers are kept fit.
+    pub upkeep: Upkeep,
     /// Scoring slots over all models.
     pub slots: ScoringSlots,
     /// How long loading may take.
@@ -109,6 +111,7 @@ pub async fn load(
         load: load_request(&bundle),
         warm_up: warm_up(&bundle, context.max_rows),
         size: context.workers,
+        upkeep: context.upkeep.clone(),
         load_timeout: context.load_timeout,
         max_reply_bytes: context.max_reply_bytes,
     };

@@ -2,4 +2,5 @@
 //! interrupts, folders of their own, retirement, collection when idle.
 
 mod bench;
+mod interrupt;
 mod warm_up;

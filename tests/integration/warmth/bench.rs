@@ -11,7 +11,7 @@ use arrow_array::{Float64Array, RecordBatch, StringArray};
 use rscore::config::settings::WorkerSettings;
 use rscore::config::worker_environment;
 use rscore::frame::schema::Inputs;
-use rscore::pool::{PoolSettings, ReservedWorker, WarmUp, WorkerPool};
+use rscore::pool::{PoolSettings, ReservedWorker, Upkeep, WarmUp, WorkerPool};
 use rscore::worker::protocol::{LoadRequest, ScoreCall, ScoreReply};
 
 /// Longest wait for anything in these tests.
@@ -53,6 +53,7 @@ impl Bench {
             },
             warm_up: None,
             size: 1,
+            upkeep: Upkeep::default(),
             load_timeout: PATIENCE,
             max_reply_bytes: 1 << 20,
         };
