@@ -99,7 +99,7 @@ impl WorkerPool {
         let (events, inbox) = tokio::sync::mpsc::unbounded_channel();
         let (zygote, loaded) = zygote::Zygote::start(&settings, &events).await?;
         let zygote = Arc::new(ZygoteSlot::new(zygote));
-        let workers = Pool::builder(Manager::new(settings.clone(), zygote.clone()))
+        let workers = Pool::builder(Manager::new(settings.clone(), zygote.clone(), events.clone()))
             .config(PoolConfig::new(settings.size))
             .build()
             .map_err(|error| StartError::System(std::io::Error::other(error)))?;

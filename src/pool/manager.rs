@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use deadpool::managed::{Metrics, RecycleError, RecycleResult};
+use tokio::sync::mpsc;
 
 use super::PoolSettings;
 use super::worker::Worker;
-use super::zygote::ZygoteSlot;
+use super::zygote::{Event, ZygoteSlot};
 use crate::telemetry::metrics::{self, StartReason};
 
 /// Makes and checks the workers of one pool.
@@ -17,11 +18,16 @@ pub struct Manager {
     settings: Arc<PoolSettings>,
     zygote: Arc<ZygoteSlot>,
     filled_once: AtomicBool,
+    events: mpsc::UnboundedSender<Event>,
 }
 
 impl Manager {
-    pub(super) fn new(settings: Arc<PoolSettings>, zygote: Arc<ZygoteSlot>) -> Self {
-        Self { settings, zygote, filled_once: AtomicBool::new(false) }
+    pub(super) fn new(
+        settings: Arc<PoolSettings>,
+        zygote: Arc<ZygoteSlot>,
+        events: mpsc::UnboundedSender<Event>,
+    ) -> Self {
+        Self { settings, zygote, filled_once: AtomicBool::new(false), events }
     }
 
     /// From now on each new worker takes the place of one that ended.
@@ -48,6 +54,9 @@ impl deadpool::managed::Manager for Manager {
         if worker.is_idle_and_alive() {
             Ok(())
         } else {
+            // Whoever asked may be content with another worker, or give up: the pool must
+            // not stay one short for that.
+            let _ = self.events.send(Event::Refill);
             Err(RecycleError::message("the worker is gone or out of step"))
         }
     }

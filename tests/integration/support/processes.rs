@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
 use super::DEADLINE;
@@ -66,9 +67,14 @@ pub fn remaining(marker: &str) -> Vec<Process> {
 }
 
 fn wait(process: &OwnedFd, until: Instant) {
-    let left = until.saturating_duration_since(Instant::now());
-    let timeout = left.try_into().expect("some seconds");
-    let _ready = poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&timeout));
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let timeout = left.try_into().expect("some seconds");
+        // The end of another child interrupts the wait.
+        if poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&timeout)) != Err(Errno::INTR) {
+            return;
+        }
+    }
 }
 
 /// Whether a process has not ended.
