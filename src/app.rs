@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures_util::stream::{self, StreamExt};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -185,14 +186,15 @@ fn load_all(
     catalog: &Catalog,
     pools: &Pools,
 ) -> (JoinSet<()>, watch::Receiver<bool>) {
-    let mut versions = JoinSet::new();
-    for entry in entries {
-        versions.spawn(load_one(entry, context.clone(), catalog.clone(), pools.clone()));
-    }
+    // Reading a model keeps a core busy: more at once would only make each late.
+    let at_once = context.workers.max(2);
+    let (context, catalog, pools) = (context.clone(), catalog.clone(), pools.clone());
     let (done, loaded) = watch::channel(false);
     let mut all = JoinSet::new();
     all.spawn(async move {
-        versions.join_all().await;
+        stream::iter(entries)
+            .for_each_concurrent(at_once, |entry| load_one(entry, context.clone(), catalog.clone(), pools.clone()))
+            .await;
         done.send_replace(true);
     });
     (all, loaded)

@@ -73,6 +73,7 @@ fn describe(condition: &crate::error::Condition) -> String {
 
 /// The workers of one model version.
 pub struct WorkerPool {
+    settings: Arc<PoolSettings>,
     workers: Pool<Manager>,
     zygote: Arc<ZygoteSlot>,
     supervisor: Supervisor,
@@ -92,8 +93,8 @@ impl WorkerPool {
             .config(PoolConfig::new(settings.size))
             .build()
             .map_err(|error| StartError::System(std::io::Error::other(error)))?;
-        let supervisor = Supervisor::spawn(settings, workers.clone(), zygote.clone(), events, inbox);
-        let pool = Self { workers, zygote, supervisor };
+        let supervisor = Supervisor::spawn(settings.clone(), workers.clone(), zygote.clone(), events, inbox);
+        let pool = Self { settings, workers, zygote, supervisor };
         supervisor::fill(&pool.workers).await.map_err(|error| StartError::Ended(error.to_string()))?;
         pool.workers.manager().first_fill_is_over();
         Ok((pool, loaded))
@@ -124,6 +125,11 @@ impl WorkerPool {
     pub fn discard(&self, worker: ReservedWorker, reason: DeathReason) {
         Object::take(worker).end(reason);
         self.supervisor.refill();
+    }
+
+    /// Name and version of the model.
+    pub fn model(&self) -> (&str, u32) {
+        (&self.settings.model, self.settings.version)
     }
 
     /// Workers that exist, busy or idle.

@@ -48,7 +48,8 @@ fn everything_is_read() {
 
 #[test]
 fn arguments_with_dots_in_their_names_need_no_quotes() {
-    let manifest = Manifest::parse("[predict]\nn.trees = 15\nn.cores = 1\n\"single.tree\" = true\na.b.c = \"x\"").unwrap();
+    let manifest =
+        Manifest::parse("[predict]\nn.trees = 15\nn.cores = 1\n\"single.tree\" = true\na.b.c = \"x\"").unwrap();
     let names: Vec<&str> = manifest.predict.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["n.trees", "n.cores", "single.tree", "a.b.c"]);
     assert_eq!(manifest.predict[0].1, Argument::Double(15.0));

@@ -79,6 +79,7 @@ impl Shared {
             CallEnd::Answered(reply) => {
                 let retire = reply.retire;
                 let times = reply_times(&reply);
+                self.log_warnings(&reply.warnings, "of several requests");
                 match reply.outcome {
                     Ok(predictions) if predictions.batch.num_rows() == rows => {
                         self.cost().observe(rows, times.score + times.convert);
@@ -161,6 +162,7 @@ impl Shared {
             };
             match self.call(&mut reserved, &call, deadline).await {
                 CallEnd::Answered(reply) => {
+                    self.log_warnings(&reply.warnings, &entry.request_id);
                     let worker = self.keep(reserved, reply.retire);
                     let times = reply_times(&reply);
                     if reply.outcome.is_ok() {
@@ -218,6 +220,19 @@ impl Shared {
             Err(lost) => tracing::warn!(error = %lost, "a worker was lost in an audit"),
         }
         worker
+    }
+
+    /// The caller of a request that was alone sees them too; the log is for whoever
+    /// maintains the model. The worker bounds their number and length.
+    fn log_warnings(&self, warnings: &[String], request: &str) {
+        let (model, version) = (&*self.settings.model, self.settings.version);
+        for warning in warnings {
+            tracing::warn!(
+                target: "rscore::model",
+                { request.id = request, model.name = model, model.version = version },
+                "R warning: {warning}"
+            );
+        }
     }
 
     async fn call(&self, worker: &mut ReservedWorker, call: &ScoreCall, deadline: Instant) -> CallEnd {
