@@ -21,7 +21,7 @@ use crate::config::Settings;
 use crate::http::{HttpParts, Server};
 use crate::lifecycle::{Drained, Lifecycle, Phase};
 use crate::model::repository::{self, Entry};
-use crate::pool::WorkerPool;
+use crate::pool::{Upkeep, WorkerPool};
 use crate::scoring::Scorer;
 use crate::scoring::catalog::{Catalog, State};
 use crate::scoring::independence::RowIndependence;
@@ -118,8 +118,14 @@ impl Application {
         })?;
 
         let workers = worker_count(&settings);
-        let context =
-            Arc::new(LoadContext { executable, environment, workers, slots: ScoringSlots::new(workers), settings });
+        let context = Arc::new(LoadContext {
+            executable,
+            environment,
+            workers,
+            upkeep: Upkeep::from(&settings.workers),
+            slots: ScoringSlots::new(workers),
+            settings,
+        });
         for entry in &scan.entries {
             catalog.set(&entry.model, entry.version, State::Loading);
         }

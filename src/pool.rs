@@ -2,10 +2,13 @@
 //! model once; a `deadpool` pool forks its workers, checks them when they come
 //! back and never holds more than its size; a supervisor replaces what dies.
 
+mod launch;
 mod manager;
 mod output;
 mod process;
 mod supervisor;
+mod upkeep;
+mod warm_up;
 mod worker;
 mod zygote;
 
@@ -18,7 +21,9 @@ use futures_util::FutureExt;
 
 pub use self::manager::Manager;
 use self::supervisor::Supervisor;
-pub use self::worker::{Worker, WorkerLost};
+pub use self::upkeep::Upkeep;
+pub use self::warm_up::WarmUp;
+pub use self::worker::{CallEnd, Worker, WorkerLost};
 use self::zygote::ZygoteSlot;
 use crate::telemetry::metrics::DeathReason;
 use crate::worker::protocol::{LoadRequest, LoadedModel};
@@ -39,8 +44,13 @@ pub struct PoolSettings {
     pub environment: Vec<(String, String)>,
     /// The bundle.
     pub load: LoadRequest,
+    /// The rows to warm up with; none for a model that must not be scored before
+    /// the fork.
+    pub warm_up: Option<WarmUp>,
     /// Workers.
     pub size: usize,
+    /// How workers are kept fit.
+    pub upkeep: Upkeep,
     /// How long loading may take.
     pub load_timeout: Duration,
     /// Largest reply of a worker in bytes.
@@ -130,6 +140,11 @@ impl WorkerPool {
     /// Name and version of the model.
     pub fn model(&self) -> (&str, u32) {
         (&self.settings.model, self.settings.version)
+    }
+
+    /// How long R has to stop after it was interrupted, for [`Worker::score_until`].
+    pub fn interrupt_grace(&self) -> Duration {
+        self.settings.upkeep.interrupt_grace
     }
 
     /// Workers that exist, busy or idle.

@@ -111,6 +111,12 @@ pub const ENTRIES: &[Entry] = &[
         "Threads that BLAS and OpenMP may use within one worker. More than 1 competes with other workers for cores.",
     ),
     entry(
+        "workers.interrupt_grace",
+        DURATION,
+        "How long R has to stop after it was interrupted at the deadline of a request. A worker that does not is killed \
+         and replaced.",
+    ),
+    entry(
         "workers.environment",
         NAMES,
         "Environment variables that model code may see, beside the few that R needs (PATH, HOME, locale, time zone, R's own). \

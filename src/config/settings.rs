@@ -113,6 +113,10 @@ pub struct WorkerSettings {
     pub count: usize,
     /// Threads that BLAS and OpenMP may use within one worker.
     pub math_threads: usize,
+    /// How long R has to stop after it was interrupted at a request's deadline,
+    /// before its worker is killed.
+    #[serde(with = "super::duration")]
+    pub interrupt_grace: Duration,
     /// Names of environment variables that model code may see, beside the few
     /// that R needs.
     pub environment: Vec<String>,
@@ -219,7 +223,7 @@ impl Default for ModelSettings {
 
 impl Default for WorkerSettings {
     fn default() -> Self {
-        Self { count: 0, math_threads: 1, environment: Vec::new() }
+        Self { count: 0, math_threads: 1, interrupt_grace: Duration::from_millis(250), environment: Vec::new() }
     }
 }
 

@@ -63,7 +63,7 @@ fn numbers(settings: &Settings, problems: &mut Vec<Problem>) {
 }
 
 fn durations(settings: &Settings, problems: &mut Vec<Problem>) {
-    let Settings { server, auth, models, batching, .. } = settings;
+    let Settings { server, auth, models, workers, batching, .. } = settings;
     for (key, value, least, most) in [
         ("server.keep_alive", server.keep_alive, MILLISECOND, HOUR),
         ("server.head_timeout", server.head_timeout, MILLISECOND, HOUR),
@@ -75,6 +75,7 @@ fn durations(settings: &Settings, problems: &mut Vec<Problem>) {
         ("batching.target_latency", batching.target_latency, MILLISECOND, HOUR),
         ("batching.max_delay", batching.max_delay, Duration::ZERO, Duration::from_secs(10)),
         ("models.timeout", models.timeout, MILLISECOND, DAY),
+        ("workers.interrupt_grace", workers.interrupt_grace, Duration::ZERO, Duration::from_secs(60)),
     ] {
         if value < least || value > most {
             let [value, least, most] = [value, least, most].map(duration::format);

@@ -3,9 +3,12 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::net::UnixStream;
+use tokio::time::{timeout, timeout_at};
 
 use super::zygote::Ledger;
 use crate::telemetry::metrics::DeathReason;
@@ -17,11 +20,26 @@ use crate::worker::transport::{receive_async, send_async};
 #[error("the worker was lost during a call: {0}")]
 pub struct WorkerLost(#[from] io::Error);
 
+/// How a call ended that had a deadline and brought no answer in time.
+#[derive(Debug, thiserror::Error)]
+pub enum CallEnd {
+    /// The worker died, or said something that is not an answer.
+    #[error(transparent)]
+    Lost(#[from] WorkerLost),
+    /// The deadline passed. A recovered worker stopped when it was interrupted and
+    /// can take the next call; any other must be discarded.
+    #[error("the call took too long; the worker {}", if *.recovered { "stopped it" } else { "did not stop it" })]
+    TimedOut {
+        /// Whether the worker is in step again.
+        recovered: bool,
+    },
+}
+
 /// A worker process.
 pub struct Worker {
     id: u64,
     stream: UnixStream,
-    process: OwnedFd,
+    process: Arc<OwnedFd>,
     ledger: Ledger,
     calls: u64,
     max_reply_bytes: usize,
@@ -39,7 +57,7 @@ impl Worker {
         ledger: Ledger,
         max_reply_bytes: usize,
     ) -> io::Result<Self> {
-        let process = pidfd_open(pid, PidfdFlags::empty())?;
+        let process = Arc::new(pidfd_open(pid, PidfdFlags::empty())?);
         Ok(Self { id, stream, process, ledger, calls: 0, max_reply_bytes, out_of_step: false })
     }
 
@@ -64,6 +82,45 @@ impl Worker {
         }
         self.out_of_step = false;
         Ok(reply)
+    }
+
+    /// Has one call scored until a deadline. R is then interrupted, and has `grace`
+    /// to stop where it is safe to.
+    ///
+    /// # Errors
+    /// See [`CallEnd`].
+    pub async fn score_until(
+        &mut self,
+        call: &ScoreCall,
+        deadline: Instant,
+        grace: Duration,
+    ) -> Result<ScoreReply, CallEnd> {
+        if deadline <= Instant::now() {
+            // Nothing was begun.
+            return Err(CallEnd::TimedOut { recovered: !self.out_of_step });
+        }
+        let process = self.process.clone();
+        let mut answer = std::pin::pin!(self.score(call));
+        if let Ok(answer) = timeout_at(deadline.into(), &mut answer).await {
+            return answer.map_err(CallEnd::Lost);
+        }
+        // Twice, for the first may come before the worker has read a call whose
+        // deadline is very short, and would be forgotten.
+        for part in [grace / 4, grace - grace / 4] {
+            interrupt(&process);
+            if let Ok(answer) = timeout(part, &mut answer).await {
+                // An answer means that R has stopped, whatever it says: that of a call which
+                // ended by itself a moment too late as well.
+                return Err(CallEnd::TimedOut { recovered: answer.is_ok_and(|reply| !reply.retire) });
+            }
+        }
+        Err(CallEnd::TimedOut { recovered: false })
+    }
+
+    /// Asks R to stop the call that it is in. Without one this does nothing: a
+    /// worker forgets interrupts before each call.
+    pub fn interrupt(&self) {
+        interrupt(&self.process);
     }
 
     /// Whether the worker waits for a call and its socket is open.
@@ -93,6 +150,11 @@ impl Worker {
     pub fn calls(&self) -> u64 {
         self.calls
     }
+}
+
+fn interrupt(process: &OwnedFd) {
+    // An error means that the process is gone, which its socket tells as well.
+    let _ = pidfd_send_signal(process, Signal::INT);
 }
 
 impl Drop for Worker {

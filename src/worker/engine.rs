@@ -18,6 +18,10 @@ pub trait Engine {
     /// The condition that stopped it.
     fn load(&mut self, request: &LoadRequest) -> Result<LoadedModel, Condition>;
 
+    /// Collects garbage. In the zygote, so that few pages are written to after
+    /// the fork; in a worker, when nobody waits for it.
+    fn collect(&mut self);
+
     /// Called first in every forked worker: draws apart what the zygote's
     /// children must not share, such as the state of the random generator.
     fn after_fork(&mut self);

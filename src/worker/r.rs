@@ -125,6 +125,13 @@ impl Engine for REngine {
         self.try_load(request)
     }
 
+    fn collect(&mut self) {
+        self.runtime.expect_interrupt();
+        if let Err(condition) = self.call("collect_garbage", &[]) {
+            ffi::write_error_line(&format!("garbage could not be collected: {}", condition.message));
+        }
+    }
+
     fn after_fork(&mut self) {
         if let Err(condition) = self.call("fresh_worker", &[]) {
             // The message reaches the log through the pipe that collects R's output.
@@ -134,8 +141,13 @@ impl Engine for REngine {
 
     fn score(&mut self, inputs: &Inputs<RecordBatch>) -> Outcome {
         let mut times = Times::default();
+        self.runtime.expect_interrupt();
         let (result, warnings, retire) = match self.try_score(inputs, &mut times) {
             Ok((predictions, warnings)) => (Ok(predictions), warnings, false),
+            // An interrupt that met R outside of the model's code is no sign of damage.
+            Err(failure) if failure.retire && self.runtime.was_interrupted() => {
+                (Err(interrupted()), failure.warnings, false)
+            }
             Err(failure) => (Err(failure.condition), failure.warnings, failure.retire),
         };
         Outcome { result, warnings, retire, convert: times.convert, score: times.score }
@@ -160,6 +172,11 @@ impl From<Condition> for Failure {
     fn from(condition: Condition) -> Self {
         Self { condition, warnings: Vec::new(), retire: true }
     }
+}
+
+/// As `bootstrap.R` says it.
+fn interrupted() -> Condition {
+    ffi::condition("rscore_interrupted", "the call was interrupted because it took too long".to_owned())
 }
 
 /// The `ok` of a reply of `bootstrap.R`, else the condition that it carries.

@@ -1,6 +1,6 @@
-//! The zygote's life: load one bundle, then fork workers on request and report
-//! how they end. It is single-threaded, runs no request itself, and ends with
-//! all its workers when the front end closes the control socket.
+//! The zygote's life: load one bundle, warm up, then fork workers on request and
+//! report how they end. It is single-threaded, runs no caller's request itself,
+//! and ends with all its workers when the front end closes the control socket.
 
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -11,9 +11,13 @@ use rustix::process::{PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, p
 
 use super::engine::Engine;
 use super::fork::{Fork, exit_without_handlers, fork};
-use super::protocol::{ExitStatus, ZygoteReply, ZygoteRequest, decode_plain, encode_plain};
-use super::scoring_loop;
+use super::protocol::{ExitStatus, WarmUpRequest, ZygoteReply, ZygoteRequest, decode_plain, encode_plain};
 use super::transport::{receive, send};
+use super::{scoring_loop, warm_up};
+
+/// Largest body of a message: the rows of a warm-up. The sample that they come
+/// from is bounded far below.
+const MAX_BODY: usize = 256 * 1024 * 1024;
 
 /// A worker that has not been reaped.
 struct Child {
@@ -44,7 +48,7 @@ pub fn run(mut control: UnixStream, engine: &mut dyn Engine) -> io::Result<()> {
     }
 
     let mut children = Vec::new();
-    match serve(&mut control, &mut children) {
+    match serve(engine, &mut control, &mut children) {
         Ok(Ending::Worker(stream)) => {
             // A worker must not hold the control socket open: that it closes is how
             // the front end learns that the zygote is gone.
@@ -76,7 +80,7 @@ fn serve_worker(engine: &mut dyn Engine, mut stream: UnixStream) -> ! {
     exit_without_handlers(code)
 }
 
-fn serve(control: &mut UnixStream, children: &mut Vec<Child>) -> io::Result<Ending> {
+fn serve(engine: &mut dyn Engine, control: &mut UnixStream, children: &mut Vec<Child>) -> io::Result<Ending> {
     loop {
         let mut watched = vec![PollFd::new(&*control, PollFlags::IN)];
         watched.extend(children.iter().map(|child| PollFd::new(&child.process, PollFlags::IN)));
@@ -98,25 +102,50 @@ fn serve(control: &mut UnixStream, children: &mut Vec<Child>) -> io::Result<Endi
             }
         }
         if ready[0] {
-            let Some(message) = receive(control, 0)? else { return Ok(Ending::Closed) };
-            let ZygoteRequest::Fork { id } = decode_plain(&message.head)? else {
-                return Err(io::Error::other("a zygote loads only once"));
-            };
-            let Some(socket) = message.descriptor else {
-                return Err(io::Error::other("a request to fork came without a socket"));
-            };
-            match fork() {
-                Ok(Fork::Child) => return Ok(Ending::Worker(UnixStream::from(socket))),
-                Ok(Fork::Parent(pid)) => {
-                    // Before the next wait, so that the process id can't have been reused.
-                    let process = pidfd_open(pid, PidfdFlags::empty())?;
-                    children.push(Child { id, process });
-                    reply(control, &ZygoteReply::Forked { id, pid: pid.as_raw_nonzero().get() })?;
+            let Some(message) = receive(control, MAX_BODY)? else { return Ok(Ending::Closed) };
+            match decode_plain(&message.head)? {
+                ZygoteRequest::Load(_) => return Err(io::Error::other("a zygote loads only once")),
+                ZygoteRequest::WarmUp(_) if !children.is_empty() => {
+                    return Err(io::Error::other("a zygote warms up before its first fork"));
                 }
-                Err(error) => reply(control, &ZygoteReply::ForkFailed { id, reason: error.to_string() })?,
+                ZygoteRequest::WarmUp(request) => warm_up(engine, control, request, &message.body)?,
+                ZygoteRequest::Fork { id } => {
+                    if let Some(socket) = fork_worker(control, children, id, message.descriptor)? {
+                        return Ok(Ending::Worker(socket));
+                    }
+                }
             }
         }
     }
+}
+
+fn warm_up(engine: &mut dyn Engine, control: &mut UnixStream, request: WarmUpRequest, body: &[u8]) -> io::Result<()> {
+    let (calls, inputs) = request.decode(body)?;
+    let report = warm_up::run(engine, calls, &inputs)?;
+    reply(control, &ZygoteReply::WarmedUp(report))
+}
+
+/// Forks; gives the new worker its socket, and the zygote nothing.
+fn fork_worker(
+    control: &mut UnixStream,
+    children: &mut Vec<Child>,
+    id: u64,
+    socket: Option<OwnedFd>,
+) -> io::Result<Option<UnixStream>> {
+    let Some(socket) = socket else {
+        return Err(io::Error::other("a request to fork came without a socket"));
+    };
+    match fork() {
+        Ok(Fork::Child) => return Ok(Some(UnixStream::from(socket))),
+        Ok(Fork::Parent(pid)) => {
+            // Before the next wait, so that the process id can't have been reused.
+            let process = pidfd_open(pid, PidfdFlags::empty())?;
+            children.push(Child { id, process });
+            reply(control, &ZygoteReply::Forked { id, pid: pid.as_raw_nonzero().get() })?;
+        }
+        Err(error) => reply(control, &ZygoteReply::ForkFailed { id, reason: error.to_string() })?,
+    }
+    Ok(None)
 }
 
 fn reap(child: &Child) -> io::Result<Option<ExitStatus>> {

@@ -11,6 +11,8 @@ mod refusals;
 mod startup;
 mod stopping;
 mod support;
+mod tidy;
 mod tokens;
+mod warmth;
 mod workers;
 mod zoo;

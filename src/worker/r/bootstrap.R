@@ -63,6 +63,12 @@ score_inputs <- function(inputs) {
   guarded(function() c(list(ok = TRUE), tabulate_result(score(model, data))))
 }
 
+# `verbose` is FALSE whatever the model's options say.
+collect_garbage <- function() {
+  gc(verbose = FALSE)
+  invisible(NULL)
+}
+
 # Runs first in each forked worker: without the seed that it shares with its
 # siblings, R seeds itself from the clock and the process id at the first draw.
 fresh_worker <- function() {

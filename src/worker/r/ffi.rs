@@ -1,5 +1,5 @@
-//! R's C interface behind safe types. This file and `ffi/object.rs` are, with
-//! `worker/fork.rs`, the only ones that may be unsafe.
+//! R's C interface behind safe types. This file and those in `ffi/` are,
+//! with `worker/fork.rs`, the only ones that may be unsafe.
 //!
 //! Three rules make the rest of the engine safe:
 //!
@@ -16,6 +16,7 @@
 
 #![expect(unsafe_code, reason = "R's interface is C")]
 
+mod interrupt;
 mod object;
 
 use std::ffi::{CString, c_char, c_int, c_void};
@@ -70,6 +71,16 @@ impl Runtime {
         }
         extendr_engine::start_r();
         Self { _this_thread_only: PhantomData }
+    }
+
+    /// Prepares for a call that SIGINT may interrupt.
+    pub fn expect_interrupt(&self) {
+        interrupt::expect();
+    }
+
+    /// Whether SIGINT came since [`Runtime::expect_interrupt`].
+    pub fn was_interrupted(&self) -> bool {
+        interrupt::happened()
     }
 
     /// Evaluates R source text in a new environment below the base package.
