@@ -2,5 +2,6 @@
 //! interrupts, folders of their own, retirement, collection when idle.
 
 mod bench;
+mod folders;
 mod interrupt;
 mod warm_up;
