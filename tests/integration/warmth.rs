@@ -4,4 +4,5 @@
 mod bench;
 mod folders;
 mod interrupt;
+mod terms;
 mod warm_up;
