@@ -2,8 +2,6 @@
 //! connects them, and stops them in order. Callers bring the listeners and say
 //! when to stop, so that tests drive the same code as the command line.
 
-mod memory;
-
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -21,7 +19,7 @@ use crate::config::Settings;
 use crate::http::{HttpParts, Server};
 use crate::lifecycle::{Drained, Lifecycle, Phase};
 use crate::model::repository::{self, Entry};
-use crate::pool::{Upkeep, WorkerPool};
+use crate::pool::{Upkeep, WorkerPool, memory};
 use crate::scoring::Scorer;
 use crate::scoring::catalog::{Catalog, State};
 use crate::scoring::independence::RowIndependence;

@@ -2,8 +2,10 @@
 //! model once; a `deadpool` pool forks its workers, checks them when they come
 //! back and never holds more than its size; a supervisor replaces what dies.
 
+mod caretaker;
 mod launch;
 mod manager;
+pub mod memory;
 mod output;
 mod process;
 mod supervisor;
@@ -19,6 +21,7 @@ use std::time::Duration;
 use deadpool::managed::{Object, Pool, PoolConfig, PoolError, Timeouts};
 use futures_util::FutureExt;
 
+use self::caretaker::Caretaker;
 pub use self::manager::Manager;
 use self::supervisor::Supervisor;
 pub use self::upkeep::Upkeep;
@@ -87,6 +90,7 @@ pub struct WorkerPool {
     workers: Pool<Manager>,
     zygote: Arc<ZygoteSlot>,
     supervisor: Supervisor,
+    caretaker: Caretaker,
 }
 
 impl WorkerPool {
@@ -104,7 +108,8 @@ impl WorkerPool {
             .build()
             .map_err(|error| StartError::System(std::io::Error::other(error)))?;
         let supervisor = Supervisor::spawn(settings.clone(), workers.clone(), zygote.clone(), events, inbox);
-        let pool = Self { settings, workers, zygote, supervisor };
+        let caretaker = Caretaker::spawn(settings.clone(), workers.clone());
+        let pool = Self { settings, workers, zygote, supervisor, caretaker };
         supervisor::fill(&pool.workers).await.map_err(|error| StartError::Ended(error.to_string()))?;
         pool.workers.manager().first_fill_is_over();
         Ok((pool, loaded))
@@ -165,7 +170,9 @@ impl WorkerPool {
 
     /// Ends zygote and workers. Callers see to it that nothing is being scored.
     pub async fn stop(&self) {
+        self.caretaker.stop();
         self.workers.close();
+        drop(self.workers.manager().take_spare());
         self.supervisor.stop().await;
         self.zygote.stop().await;
     }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use rustix::process::Pid;
@@ -34,6 +34,8 @@ pub(super) enum Event {
     WorkerEnded { id: u64, status: ExitStatus, expected: Option<DeathReason> },
     /// The zygote of that generation is gone.
     ZygoteEnded { generation: u64 },
+    /// A worker needs a successor; whether it still exists.
+    TermOver { worker: Weak<()> },
     /// Somebody took a worker out of the pool.
     Refill,
 }

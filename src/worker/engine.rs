@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
+use rustix::process::Pid;
 
 use super::protocol::{LoadRequest, LoadedModel, Predictions};
 use crate::error::Condition;
@@ -25,6 +26,13 @@ pub trait Engine {
     /// Called first in every forked worker: draws apart what the zygote's
     /// children must not share, such as the state of the random generator.
     fn after_fork(&mut self);
+
+    /// Called last in a forked worker that ends by itself.
+    fn before_exit(&mut self) {}
+
+    /// Called in the zygote when a worker has ended, however it did, to remove
+    /// what it left behind.
+    fn after_worker(&mut self, _worker: Pid) {}
 
     /// Scores one call. Must not panic on anything that a model can do.
     fn score(&mut self, inputs: &Inputs<RecordBatch>) -> Outcome;

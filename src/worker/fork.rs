@@ -47,8 +47,8 @@ pub fn fork() -> io::Result<Fork> {
     })
 }
 
-/// Ends a forked worker at once, without exit handlers: R's would remove the
-/// temporary folder that the zygote and all its children share.
+/// Ends a forked worker at once, without exit handlers: they are the zygote's, and
+/// would undo what its other children still use.
 pub fn exit_without_handlers(code: i32) -> ! {
     // SAFETY: _exit takes any code, touches no memory of ours and doesn't return.
     unsafe { libc::_exit(code) }

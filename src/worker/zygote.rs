@@ -7,7 +7,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_open, pidfd_send_signal, waitid};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process_group, pidfd_open, pidfd_send_signal,
+    setpgid, waitid,
+};
 
 use super::engine::Engine;
 use super::fork::{Fork, exit_without_handlers, fork};
@@ -22,6 +25,7 @@ const MAX_BODY: usize = 256 * 1024 * 1024;
 /// A worker that has not been reaped.
 struct Child {
     id: u64,
+    pid: Pid,
     process: OwnedFd,
 }
 
@@ -61,6 +65,7 @@ pub fn run(mut control: UnixStream, engine: &mut dyn Engine) -> io::Result<()> {
                 // An idle worker has seen its own socket close; one that computes has
                 // nobody left to answer.
                 let _ = pidfd_send_signal(&child.process, Signal::KILL);
+                let _ = kill_process_group(child.pid, Signal::KILL);
             }
             ended.map(|_| ())
         }
@@ -68,6 +73,8 @@ pub fn run(mut control: UnixStream, engine: &mut dyn Engine) -> io::Result<()> {
 }
 
 fn serve_worker(engine: &mut dyn Engine, mut stream: UnixStream) -> ! {
+    // What model code starts belongs to its worker, and ends with it (see `reap`).
+    let _ = setpgid(None, None);
     engine.after_fork();
     let code = match scoring_loop::run(engine, &mut stream) {
         Ok(()) => 0,
@@ -77,6 +84,7 @@ fn serve_worker(engine: &mut dyn Engine, mut stream: UnixStream) -> ! {
             1
         }
     };
+    engine.before_exit();
     exit_without_handlers(code)
 }
 
@@ -99,6 +107,7 @@ fn serve(engine: &mut dyn Engine, control: &mut UnixStream, children: &mut Vec<C
             {
                 let child = children.swap_remove(index);
                 reply(control, &ZygoteReply::Exited { id: child.id, status })?;
+                engine.after_worker(child.pid);
             }
         }
         if ready[0] {
@@ -140,7 +149,7 @@ fn fork_worker(
         Ok(Fork::Parent(pid)) => {
             // Before the next wait, so that the process id can't have been reused.
             let process = pidfd_open(pid, PidfdFlags::empty())?;
-            children.push(Child { id, process });
+            children.push(Child { id, pid, process });
             reply(control, &ZygoteReply::Forked { id, pid: pid.as_raw_nonzero().get() })?;
         }
         Err(error) => reply(control, &ZygoteReply::ForkFailed { id, reason: error.to_string() })?,
@@ -148,7 +157,12 @@ fn fork_worker(
     Ok(None)
 }
 
+/// Takes note of a worker's end, and ends what its model code started and left
+/// running.
 fn reap(child: &Child) -> io::Result<Option<ExitStatus>> {
+    // Its pidfd said that it has ended, and it isn't reaped yet, so its process id
+    // can't have become the group of somebody else. An error means that nothing is left.
+    let _ = kill_process_group(child.pid, Signal::KILL);
     let status = waitid(WaitId::PidFd(child.process.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG)?;
     Ok(status.as_ref().map(exit_status))
 }

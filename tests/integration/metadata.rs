@@ -69,6 +69,8 @@ async fn a_version_says_all_that_is_needed_to_use_it() {
         json!({
             "name": "homes", "version": 1, "state": "ready", "description": "Twice the area", "class": ["list"],
             "packages": [], "timeout": 1.5, "sample": [{"area": 1.5, "kind": "flat"}], "workers_ready": 1,
+            "joins_requests": false,
+            "row_independence": {"state": "not_proved", "reason": "the scoring script does not declare row_independent = true"},
             "inputs": {"data": {
                 "columns": [
                     column("area", "double", false, json!([]), "error"),

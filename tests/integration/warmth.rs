@@ -2,5 +2,7 @@
 //! interrupts, folders of their own, retirement, collection when idle.
 
 mod bench;
+mod folders;
 mod interrupt;
+mod terms;
 mod warm_up;

@@ -2,7 +2,7 @@
 //! out what packages allocate.
 
 /// Resident bytes of a process (proc(5), `statm`, second field); 0 when it is gone.
-pub(super) fn resident_bytes(process: u32) -> u64 {
+pub fn resident_bytes(process: u32) -> u64 {
     let text = std::fs::read_to_string(format!("/proc/{process}/statm")).unwrap_or_default();
     let pages = text.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0);
     pages * rustix::param::page_size() as u64
