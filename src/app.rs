@@ -2,8 +2,6 @@
 //! connects them, and stops them in order. Callers bring the listeners and say
 //! when to stop, so that tests drive the same code as the command line.
 
-mod memory;
-
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -12,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures_util::stream::{self, StreamExt};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -20,7 +19,7 @@ use crate::config::Settings;
 use crate::http::{HttpParts, Server};
 use crate::lifecycle::{Drained, Lifecycle, Phase};
 use crate::model::repository::{self, Entry};
-use crate::pool::WorkerPool;
+use crate::pool::{Upkeep, WorkerPool, memory};
 use crate::scoring::Scorer;
 use crate::scoring::catalog::{Catalog, State};
 use crate::scoring::independence::RowIndependence;
@@ -117,8 +116,14 @@ impl Application {
         })?;
 
         let workers = worker_count(&settings);
-        let context =
-            Arc::new(LoadContext { executable, environment, workers, slots: ScoringSlots::new(workers), settings });
+        let context = Arc::new(LoadContext {
+            executable,
+            environment,
+            workers,
+            upkeep: Upkeep::from(&settings.workers),
+            slots: ScoringSlots::new(workers),
+            settings,
+        });
         for entry in &scan.entries {
             catalog.set(&entry.model, entry.version, State::Loading);
         }
@@ -185,14 +190,15 @@ fn load_all(
     catalog: &Catalog,
     pools: &Pools,
 ) -> (JoinSet<()>, watch::Receiver<bool>) {
-    let mut versions = JoinSet::new();
-    for entry in entries {
-        versions.spawn(load_one(entry, context.clone(), catalog.clone(), pools.clone()));
-    }
+    // Reading a model keeps a core busy: more at once would only make each late.
+    let at_once = context.workers.max(2);
+    let (context, catalog, pools) = (context.clone(), catalog.clone(), pools.clone());
     let (done, loaded) = watch::channel(false);
     let mut all = JoinSet::new();
     all.spawn(async move {
-        versions.join_all().await;
+        stream::iter(entries)
+            .for_each_concurrent(at_once, |entry| load_one(entry, context.clone(), catalog.clone(), pools.clone()))
+            .await;
         done.send_replace(true);
     });
     (all, loaded)

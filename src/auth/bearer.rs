@@ -1,4 +1,5 @@
-//! The value of an `Authorization` header (RFC 6750 section 2.1).
+//! The value of an `Authorization` header (RFC 6750 section 2.1), read strictly:
+//! what two readers could understand differently is refused.
 
 use super::AuthFailure;
 

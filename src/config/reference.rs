@@ -111,6 +111,24 @@ pub const ENTRIES: &[Entry] = &[
         "Threads that BLAS and OpenMP may use within one worker. More than 1 competes with other workers for cores.",
     ),
     entry(
+        "workers.max_calls",
+        COUNT,
+        "Calls after which a worker is replaced by a fresh one, so that what model code leaks stays small. 0 means never.",
+    ),
+    entry(
+        "workers.max_rss_bytes",
+        BYTES,
+        "Resident memory above which a worker is replaced by a fresh one between two calls. Pages of the model, which \
+         all workers share, count. 0 means never.",
+    ),
+    entry("workers.max_age", DURATION, "Age at which a worker is replaced by a fresh one. 0s means never."),
+    entry(
+        "workers.interrupt_grace",
+        DURATION,
+        "How long R has to stop after it was interrupted at the deadline of a request. A worker that does not is killed \
+         and replaced.",
+    ),
+    entry(
         "workers.environment",
         NAMES,
         "Environment variables that model code may see, beside the few that R needs (PATH, HOME, locale, time zone, R's own). \
@@ -223,7 +241,10 @@ pub fn as_markdown() -> String {
         let (current, name) = entry.key.split_once('.').unwrap_or(("", entry.key));
         if current != section {
             section = current;
-            _ = write!(text, "\n## [{section}]\n\n| key | environment | default | value | |\n|---|---|---|---|---|\n");
+            _ = write!(
+                text,
+                "\n## [{section}]\n\n| key | environment | default | value | meaning |\n|---|---|---|---|---|\n"
+            );
         }
         let default = default_text(entry.key).map_or_else(|| "not set".to_owned(), |text| format!("`{text}`"));
         let name_in_environment = environment_name(entry.key);

@@ -44,7 +44,7 @@ pub enum BundleError {
     #[error(transparent)]
     Manifest(#[from] ManifestError),
     /// Neither model nor script.
-    #[error("{} has neither model.rds nor a scoring script; one of them is needed", .0.display())]
+    #[error("{} has neither model.rds nor a scoring script; it must be the folder of a version, such as boston/1, with one of them", .0.display())]
     Empty(PathBuf),
     /// The manifest names a script that isn't there.
     #[error("the manifest names the script '{0}', which the bundle doesn't have")]

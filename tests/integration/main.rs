@@ -4,6 +4,15 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod engine;
+mod frames;
+mod logs;
+mod metadata;
+mod refusals;
+mod startup;
+mod stopping;
 mod support;
+mod tidy;
+mod tokens;
+mod warmth;
 mod workers;
 mod zoo;

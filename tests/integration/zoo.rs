@@ -121,7 +121,8 @@ async fn compare(server: &TestServer, zoo: &Path, model: &str) -> Vec<String> {
     }
     for (row, got) in rows.iter().enumerate() {
         if !expected.unnamed {
-            let names: Vec<&str> = got.as_object().map(|row| row.keys().map(String::as_str).collect()).unwrap_or_default();
+            let names: Vec<&str> =
+                got.as_object().map(|row| row.keys().map(String::as_str).collect()).unwrap_or_default();
             let mut wanted: Vec<&str> = expected.columns.iter().map(|column| column.name.as_str()).collect();
             wanted.sort_unstable();
             if names != wanted {

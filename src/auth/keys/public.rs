@@ -1,4 +1,6 @@
 //! Public keys in PEM files (SubjectPublicKeyInfo, RFC 5280 section 4.1.2.7).
+//! Each is tried on the library when it is read, so that a bad one is found
+//! before the first token comes.
 
 use aws_lc_rs::signature::{self, ParsedPublicKey, VerificationAlgorithm};
 use jsonwebtoken::{Algorithm, DecodingKey};

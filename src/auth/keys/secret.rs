@@ -1,4 +1,5 @@
-//! The shared secret of HS256.
+//! The shared secret of HS256: too long to be guessed, and never a key file,
+//! since a public key as secret would let anyone sign.
 
 use std::path::Path;
 

@@ -16,7 +16,7 @@ use super::Shared;
 use crate::error::{Condition, Error, Kind, Result};
 use crate::frame::join::join;
 use crate::frame::schema::Inputs;
-use crate::pool::{ReservedWorker, WorkerLost};
+use crate::pool::{CallEnd, ReservedWorker};
 use crate::scoring::queue::Entry;
 use crate::scoring::slots::ScoringSlot;
 use crate::scoring::{Scored, StageTimes, independence};
@@ -28,13 +28,6 @@ const ATTEMPTS: usize = 2;
 
 /// Rows of a batch that an audit scores again.
 const AUDITED_ROWS: usize = 16;
-
-/// How a call ended.
-enum CallEnd {
-    Answered(Box<ScoreReply>),
-    Lost(WorkerLost),
-    TimedOut,
-}
 
 impl Shared {
     /// Scores a batch on a worker and answers all its members. The slot is held
@@ -76,9 +69,10 @@ impl Shared {
         let deadline = batch.iter().map(|entry| entry.deadline).max().unwrap_or(started);
         let call = self.call_of(Inputs::single(joined));
         match self.call(&mut worker, &call, deadline).await {
-            CallEnd::Answered(reply) => {
+            Ok(reply) => {
                 let retire = reply.retire;
                 let times = reply_times(&reply);
+                self.log_warnings(&reply.warnings, "of several requests");
                 match reply.outcome {
                     Ok(predictions) if predictions.batch.num_rows() == rows => {
                         self.cost().observe(rows, times.score + times.convert);
@@ -94,7 +88,7 @@ impl Shared {
                     }
                 }
             }
-            CallEnd::Lost(lost) => {
+            Err(CallEnd::Lost(lost)) => {
                 tracing::warn!(
                     model.name = %self.settings.model,
                     model.version = self.settings.version,
@@ -105,12 +99,11 @@ impl Shared {
                 self.pool.discard(worker, DeathReason::Crashed);
                 self.score_halves(batch).await
             }
-            CallEnd::TimedOut => {
-                self.pool.discard(worker, DeathReason::TimedOut);
+            Err(CallEnd::TimedOut { recovered }) => {
                 for entry in batch {
                     entry.answer(Err(too_late()));
                 }
-                None
+                self.keep_if_recovered(worker, recovered)
             }
         }
     }
@@ -160,17 +153,18 @@ impl Shared {
                 },
             };
             match self.call(&mut reserved, &call, deadline).await {
-                CallEnd::Answered(reply) => {
+                Ok(reply) => {
+                    self.log_warnings(&reply.warnings, &entry.request_id);
                     let worker = self.keep(reserved, reply.retire);
                     let times = reply_times(&reply);
                     if reply.outcome.is_ok() {
                         self.cost().observe(rows, times.score + times.convert);
                         metrics::batch((&self.settings.model, self.settings.version), rows);
                     }
-                    entry.answer(accept(*reply, rows, started.saturating_duration_since(arrived), times));
+                    entry.answer(accept(reply, rows, started.saturating_duration_since(arrived), times));
                     return worker;
                 }
-                CallEnd::Lost(lost) => {
+                Err(CallEnd::Lost(lost)) => {
                     tracing::warn!(
                         request.id = %entry.request_id,
                         model.name = %self.settings.model,
@@ -180,10 +174,9 @@ impl Shared {
                     );
                     self.pool.discard(reserved, DeathReason::Crashed);
                 }
-                CallEnd::TimedOut => {
-                    self.pool.discard(reserved, DeathReason::TimedOut);
+                Err(CallEnd::TimedOut { recovered }) => {
                     entry.answer(Err(too_late()));
-                    return None;
+                    return self.keep_if_recovered(reserved, recovered);
                 }
             }
         }
@@ -220,12 +213,27 @@ impl Shared {
         worker
     }
 
-    async fn call(&self, worker: &mut ReservedWorker, call: &ScoreCall, deadline: Instant) -> CallEnd {
-        match timeout_at(deadline.into(), worker.score(call)).await {
-            Ok(Ok(reply)) => CallEnd::Answered(Box::new(reply)),
-            Ok(Err(lost)) => CallEnd::Lost(lost),
-            Err(_) => CallEnd::TimedOut,
+    /// The caller of a request that was alone sees them too; the log is for whoever
+    /// maintains the model. The worker bounds their number and length.
+    fn log_warnings(&self, warnings: &[String], request: &str) {
+        let (model, version) = (&*self.settings.model, self.settings.version);
+        for warning in warnings {
+            tracing::warn!(
+                target: "rscore::model",
+                { request.id = request, model.name = model, model.version = version },
+                "R warning: {warning}"
+            );
         }
+    }
+
+    /// Has a call scored; at its deadline R is interrupted.
+    async fn call(
+        &self,
+        worker: &mut ReservedWorker,
+        call: &ScoreCall,
+        deadline: Instant,
+    ) -> Result<ScoreReply, CallEnd> {
+        worker.score_until(call, deadline, self.pool.interrupt_grace()).await
     }
 
     fn call_of(&self, inputs: Inputs<RecordBatch>) -> ScoreCall {
@@ -239,6 +247,15 @@ impl Shared {
             return None;
         }
         Some(worker)
+    }
+
+    /// The worker if R stopped when it was interrupted; otherwise it is ended.
+    fn keep_if_recovered(&self, worker: ReservedWorker, recovered: bool) -> Option<ReservedWorker> {
+        if recovered {
+            return Some(worker);
+        }
+        self.pool.discard(worker, DeathReason::TimedOut);
+        None
     }
 
     async fn reserve_for(&self, batch: &[Entry]) -> Result<ReservedWorker> {

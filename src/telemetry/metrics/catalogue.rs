@@ -215,6 +215,23 @@ mod tests {
     }
 
     #[test]
+    fn the_page_for_operators_lists_every_metric() {
+        let page = include_str!("../../../docs/operations.md");
+        for Metric { name, help, kind, labels, .. } in CATALOGUE {
+            let kind = match kind {
+                Kind::Counter => "counter",
+                Kind::Gauge => "gauge",
+                Kind::Histogram(_) => "histogram",
+            };
+            let labels: Vec<String> = labels.iter().map(|label| format!("`{label}`")).collect();
+            let row = format!("| `{name}` | {kind} | {} | {help} |", labels.join(", "));
+            assert!(page.lines().any(|line| line == row), "docs/operations.md lacks the row\n{row}");
+        }
+        let rows = page.lines().filter(|line| line.starts_with("| `rscore_")).count();
+        assert_eq!(rows, CATALOGUE.len(), "docs/operations.md has a row of a metric that is gone");
+    }
+
+    #[test]
     fn buckets_ascend() {
         for metric in CATALOGUE {
             if let Kind::Histogram(bounds) = metric.kind {

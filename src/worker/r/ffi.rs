@@ -1,5 +1,5 @@
-//! R's C interface behind safe types. This file and `ffi/object.rs` are, with
-//! `worker/fork.rs`, the only ones that may be unsafe.
+//! R's C interface behind safe types. This file and those in `ffi/` are,
+//! with `worker/fork.rs`, the only ones that may be unsafe.
 //!
 //! Three rules make the rest of the engine safe:
 //!
@@ -16,6 +16,7 @@
 
 #![expect(unsafe_code, reason = "R's interface is C")]
 
+mod interrupt;
 mod object;
 
 use std::ffi::{CString, c_char, c_int, c_void};
@@ -30,6 +31,7 @@ use crate::error::Condition;
 
 unsafe extern "C" {
     static mut R_SignalHandlers: c_int;
+    static mut R_TempDir: *mut c_char;
     fn R_ToplevelExec(function: extern "C" fn(*mut c_void), data: *mut c_void) -> c_int;
 }
 
@@ -70,6 +72,35 @@ impl Runtime {
         }
         extendr_engine::start_r();
         Self { _this_thread_only: PhantomData }
+    }
+
+    /// Prepares for a call that SIGINT may interrupt.
+    pub fn expect_interrupt(&self) {
+        interrupt::expect();
+    }
+
+    /// Whether SIGINT came since [`Runtime::expect_interrupt`].
+    pub fn was_interrupted(&self) -> bool {
+        interrupt::happened()
+    }
+
+    /// Runs R code that gives this process a temporary folder of its own, by asking
+    /// R for one that can be written to (`tempdir(check = TRUE)`). On success R
+    /// forgets the folder that it had, and will not remove it when it ends.
+    ///
+    /// # Errors
+    /// The error that was raised; R then keeps the folder that it had.
+    pub fn replace_temporary_folder<T>(&self, code: impl FnOnce() -> Result<T, Condition>) -> Result<T, Condition> {
+        // SAFETY: R's pointer to the name of its folder, NUL-terminated, which R reads
+        // on this thread only and never writes through. An empty name is no folder, so
+        // R makes another one; the old name is not freed and can be put back.
+        let old = unsafe { std::mem::replace(&mut *(&raw mut R_TempDir), c"".as_ptr().cast_mut()) };
+        let outcome = code();
+        if outcome.is_err() {
+            // SAFETY: as above.
+            unsafe { *(&raw mut R_TempDir) = old };
+        }
+        outcome
     }
 
     /// Evaluates R source text in a new environment below the base package.

@@ -3,30 +3,37 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::client::{Connection, Reply, Request};
 use super::metrics::Metrics;
-use super::{keys, within_deadline};
+use super::within_deadline;
 
-/// Where a server listens, and a token that it accepts for everything.
+/// Scopes of the token that requests carry unless they say otherwise.
+pub const EVERYTHING: &str = "score:* models:read";
+
+/// Where a server listens, how to trust it, and a token that it accepts.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
     pub callers: SocketAddr,
     pub operator: SocketAddr,
+    /// Plain HTTP without.
+    pub tls: Option<Arc<ClientConfig>>,
     pub token: String,
 }
 
 impl Endpoint {
-    /// A caller's connection, over TLS.
+    /// A caller's connection.
     pub async fn connect(&self) -> Connection {
-        within_deadline("a TLS connection", async {
+        within_deadline("a connection", async {
             let stream = TcpStream::connect(self.callers).await.expect("a connection");
             stream.set_nodelay(true).expect("an option that every system has");
+            let Some(tls) = &self.tls else { return Connection { stream: Box::new(stream) } };
             let name = ServerName::try_from("localhost").expect("a name");
-            let stream = TlsConnector::from(Arc::clone(&keys::CLIENT)).connect(name, stream).await;
+            let stream = TlsConnector::from(Arc::clone(tls)).connect(name, stream).await;
             Connection { stream: Box::new(stream.expect("a handshake")) }
         })
         .await

@@ -1,8 +1,6 @@
 //! A gate in a scoring script: the call tells the test that it has begun and
 //! waits until the test lets it go on. Both ways are named pipes.
 
-use std::path::Path;
-
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -49,11 +47,6 @@ impl Gate {
             path("begun"),
             path("release"),
         )
-    }
-
-    /// The folder of the pipes.
-    pub fn path(&self) -> &Path {
-        self.directory.path()
     }
 
     /// Waits until a call has begun; gives the process id of its worker.

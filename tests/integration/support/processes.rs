@@ -8,12 +8,14 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
 use super::DEADLINE;
 
-/// Name of the variable; its value is a server's own.
-pub const MARKER: &str = "RSCORE_TEST_SERVER";
+/// Name of the variable; its value is a server's own. It does not begin as the
+/// server's settings do.
+pub const MARKER: &str = "TEST_SERVER_OF_RSCORE";
 
 /// A process that runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,9 +67,20 @@ pub fn remaining(marker: &str) -> Vec<Process> {
 }
 
 fn wait(process: &OwnedFd, until: Instant) {
-    let left = until.saturating_duration_since(Instant::now());
-    let timeout = left.try_into().expect("some seconds");
-    let _ready = poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&timeout));
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let timeout = left.try_into().expect("some seconds");
+        // The end of another child interrupts the wait.
+        if poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&timeout)) != Err(Errno::INTR) {
+            return;
+        }
+    }
+}
+
+/// Whether a process has not ended.
+pub fn runs(id: u32) -> bool {
+    // One that has ended and was not yet reaped has no program any more.
+    fs::read_link(format!("/proc/{id}/exe")).is_ok()
 }
 
 /// Sends a signal to a process of a test.

@@ -1,38 +1,47 @@
 //! The real program: `rscore` as a process with its own configuration file.
 
 use std::fs;
+use std::net::IpAddr;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rscore::config::settings::LogFormat;
+use rscore::config::settings::{AuthSettings, LogFormat};
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
+use tokio::sync::watch;
 
 use super::bundle::Repository;
-use super::endpoint::Endpoint;
+use super::endpoint::{EVERYTHING, Endpoint};
 use super::processes::{self, MARKER, Process};
 use super::setup::Setup;
 use super::{eventually, keys, within_deadline};
+
+/// Name of the configuration file in the program's folder.
+pub const CONFIGURATION: &str = "rscore.toml";
 
 /// `rscore serve`. Dropping it kills it, and asserts that no process is left.
 pub struct Program {
     endpoint: Endpoint,
     marker: String,
     child: Child,
-    log: Log,
-    /// Where it was started; holds `rscore.toml`.
+    log: Lines,
+    output: Lines,
+    /// Where it was started; holds [`CONFIGURATION`].
     pub directory: TempDir,
     _repository: Repository,
 }
 
-/// Lines of standard error, as they come.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<String>>>);
+/// Lines of a pipe, as they come.
+struct Lines {
+    lines: Arc<Mutex<Vec<String>>>,
+    /// Closed when the pipe is.
+    open: watch::Receiver<()>,
+}
 
 impl Program {
     pub(super) async fn serve(mut setup: Setup) -> Self {
@@ -40,24 +49,34 @@ impl Program {
         setup.settings.workers.environment.push(MARKER.to_owned());
         let directory = tempfile::tempdir().expect("a folder");
         write_settings(directory.path(), &setup);
-        let mut child = command(directory.path(), setup.environment())
-            .args(["serve", "--config", "rscore.toml"])
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("rscore starts");
-        let log = Log::default();
-        log.collect(child.stderr.take().expect("a pipe"));
+        let mut command = command(directory.path(), setup.environment());
+        command.args(["serve", "--config", CONFIGURATION]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        if setup.development {
+            command.arg("--dev");
+        }
+        let mut child = command.spawn().expect("rscore starts");
+        let log = Lines::of(child.stderr.take().expect("a pipe"));
+        let output = Lines::of(child.stdout.take().expect("a pipe"));
         let id = child.id().expect("it runs");
         let (callers, operator) = eventually("opening the listeners", || async {
+            assert!(processes::runs(id), "it ended: {}", log.all().await.join("\n"));
             let listeners = processes::listeners(id);
-            let find = |wanted: std::net::SocketAddr| listeners.iter().copied().find(|found| found.ip() == wanted.ip());
-            Some((find(setup.settings.server.listen)?, find(setup.settings.server.admin_listen)?))
+            let at = |address: IpAddr| listeners.iter().copied().find(|listener| listener.ip() == address);
+            Some((at(setup.settings.server.listen.ip())?, at(setup.settings.server.admin_listen.ip())?))
         })
         .await;
-        let token = keys::mint(&setup.settings.auth, "score:* models:read");
-        let endpoint = Endpoint { callers, operator, token };
+        let (client, auth) = match setup.development {
+            true => {
+                let made = directory.path().join("certs/dev");
+                let signing_key = Some(made.join("signing-key.pem"));
+                (keys::client(&made.join("ca.pem")), AuthSettings { signing_key, ..AuthSettings::default() })
+            }
+            false => (Arc::clone(&keys::CLIENT), setup.settings.auth.clone()),
+        };
+        let tls = (!setup.settings.server.insecure_http).then_some(client);
+        let endpoint = Endpoint { callers, operator, tls, token: keys::mint(&auth, EVERYTHING) };
         eventually("readiness", || async { (endpoint.operator("/readyz").await.status == 200).then_some(()) }).await;
-        Self { endpoint, marker: setup.marker, child, log, directory, _repository: setup.repository }
+        Self { endpoint, marker: setup.marker, child, log, output, directory, _repository: setup.repository }
     }
 
     /// Sends a signal to the server's process alone.
@@ -77,25 +96,45 @@ impl Program {
 
     /// Waits for a line of the log.
     pub async fn logged(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        eventually(what, || async { self.lines().into_iter().find(&wanted) }).await
+        eventually(what, || async { self.log().into_iter().find(&wanted) }).await
     }
 
     /// The log so far; each line is a JSON object.
-    pub fn lines(&self) -> Vec<Value> {
-        let lines = self.log.0.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.iter().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON: {line}"))).collect()
+    pub fn log(&self) -> Vec<Value> {
+        let parse = |line: &String| serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON: {line}"));
+        self.log.get().iter().map(parse).collect()
+    }
+
+    /// Standard output so far.
+    pub fn output(&self) -> Vec<String> {
+        self.output.get()
     }
 }
 
-impl Log {
-    fn collect(&self, pipe: impl tokio::io::AsyncRead + Send + Unpin + 'static) {
-        let log = self.clone();
+impl Lines {
+    fn of(pipe: impl AsyncRead + Send + Unpin + 'static) -> Self {
+        let lines = Arc::default();
+        let (keep_open, open) = watch::channel(());
+        let collected: Arc<Mutex<Vec<String>>> = Arc::clone(&lines);
         tokio::spawn(async move {
             let mut lines = BufReader::new(pipe).lines();
             while let Ok(Some(line)) = lines.next_line().await {
-                log.0.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+                collected.lock().unwrap_or_else(PoisonError::into_inner).push(line);
             }
+            drop(keep_open);
         });
+        Self { lines, open }
+    }
+
+    fn get(&self) -> Vec<String> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits for the last line.
+    async fn all(&self) -> Vec<String> {
+        // The only change is the end.
+        let _ = self.open.clone().changed().await;
+        self.get()
     }
 }
 
@@ -113,18 +152,16 @@ impl Drop for Program {
         let _ = self.child.start_kill();
         let left = processes::remaining(&self.marker);
         if std::thread::panicking() {
-            for line in &*self.log.0.lock().unwrap_or_else(PoisonError::into_inner) {
-                println!("{line}");
-            }
+            println!("{}", self.log.get().join("\n"));
             return;
         }
         assert!(left.is_empty(), "the program left processes behind: {left:?}");
     }
 }
 
-/// Writes `rscore.toml` with the settings.
+/// Writes the settings into a folder.
 pub fn write_settings(directory: &Path, setup: &Setup) -> PathBuf {
-    let path = directory.join("rscore.toml");
+    let path = directory.join(CONFIGURATION);
     fs::write(&path, toml::to_string(&setup.settings).expect("settings in TOML")).expect("a file");
     path
 }

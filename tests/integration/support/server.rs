@@ -13,14 +13,11 @@ use rscore::auth::Verifier;
 use rscore::lifecycle::Drained;
 use tokio::sync::oneshot;
 
-use super::endpoint::Endpoint;
+use super::bundle::Repository;
+use super::endpoint::{EVERYTHING, Endpoint};
 use super::processes::{self, Process};
 use super::setup::Setup;
-use super::bundle::Repository;
 use super::{DEADLINE, keys, within_deadline};
-
-/// Scopes of the token that requests carry unless they say otherwise.
-const EVERYTHING: &str = "score:* models:read";
 
 /// A running server. Dropping it stops it, and asserts that all requests were
 /// answered and no process is left.
@@ -30,14 +27,14 @@ pub struct TestServer {
     stop: Option<oneshot::Sender<()>>,
     // The mutex makes the server shareable; nobody contends for it.
     ended: Mutex<Receiver<io::Result<Drained>>>,
-    pub repository: Repository,
+    _repository: Repository,
 }
 
 impl TestServer {
     pub(super) async fn start(setup: Setup) -> Self {
         let token = keys::mint(&setup.settings.auth, EVERYTHING);
         let environment = setup.environment();
-        let Setup { settings, repository, marker } = setup;
+        let Setup { settings, repository, marker, .. } = setup;
         let (stop, stopped) = oneshot::channel();
         let (ready, is_ready) = oneshot::channel();
         let (end, ended) = mpsc::channel();
@@ -69,7 +66,8 @@ impl TestServer {
         });
         let addresses = within_deadline("loading the models", is_ready).await;
         let (callers, operator) = addresses.expect("the server starts; its panic is above");
-        Self { endpoint: Endpoint { callers, operator, token }, marker, stop: Some(stop), ended: Mutex::new(ended), repository }
+        let endpoint = Endpoint { callers, operator, tls: Some(Arc::clone(&keys::CLIENT)), token };
+        Self { endpoint, marker, stop: Some(stop), ended: Mutex::new(ended), _repository: repository }
     }
 
     /// The process that holds a model and forks its workers, if it runs.

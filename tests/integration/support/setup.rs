@@ -16,6 +16,8 @@ pub struct Setup {
     pub repository: Repository,
     /// Tells this server's processes from all others.
     pub marker: String,
+    /// Whether the program is started with `--dev`.
+    pub development: bool,
 }
 
 impl Setup {
@@ -30,7 +32,7 @@ impl Setup {
         settings.server.admin_listen = (Ipv4Addr::new(127, 0, 0, 2), 0).into();
         settings.server.threads = 1;
         settings.workers.count = 1;
-        Self { settings, repository, marker: uuid::Uuid::now_v7().to_string() }
+        Self { settings, repository, marker: uuid::Uuid::now_v7().to_string(), development: false }
     }
 
     /// Adds a model that is nothing but a scoring script.
@@ -57,6 +59,12 @@ impl Setup {
     pub fn settings(mut self, change: impl FnOnce(&mut Settings)) -> Self {
         change(&mut self.settings);
         self
+    }
+
+    /// Started as `rscore serve --dev`: without any keys of ours.
+    pub fn development(mut self) -> Self {
+        self.development = true;
+        self.settings(|settings| (settings.tls, settings.auth) = Default::default())
     }
 
     /// Environment of the worker processes.

@@ -23,7 +23,8 @@ async fn workers_outlive_their_zygote_and_another_one_takes_over() {
     send_signal(first, Signal::KILL);
     answers(&server).await;
 
-    let second = eventually("another zygote", || async { server.zygote(MODEL).filter(|zygote| *zygote != first) }).await;
+    let second =
+        eventually("another zygote", || async { server.zygote(MODEL).filter(|zygote| *zygote != first) }).await;
     answers(&server).await;
     let after: Vec<u32> = workers_without(&server, MODEL, 2, &[]).await.iter().map(|worker| worker.id).collect();
     assert_eq!(after, workers, "workers don't go with their zygote");

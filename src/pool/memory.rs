@@ -1,7 +1,8 @@
-//! Memory of worker processes, as the kernel counts it.
+//! Memory of worker processes, as the kernel counts it: R's own figures leave
+//! out what packages allocate.
 
 /// Resident bytes of a process (proc(5), `statm`, second field); 0 when it is gone.
-pub(super) fn resident_bytes(process: u32) -> u64 {
+pub fn resident_bytes(process: u32) -> u64 {
     let text = std::fs::read_to_string(format!("/proc/{process}/statm")).unwrap_or_default();
     let pages = text.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0);
     pages * rustix::param::page_size() as u64
