@@ -69,6 +69,7 @@ class Arithmetic(unittest.TestCase):
         noisy = results()
         noisy["cells"][0]["foreign_cpu_share"] = noisy["cells"][1]["foreign_cpu_share"] = 0.4
         self.assertIn("40 % of the cores", document.write(summarise(noisy), "chart.svg"))
+        self.assertIn("40 % of the cores", chart.draw(summarise(noisy)))
         self.assertNotIn("quiet machine", document.write(summarise(results()), "chart.svg"))
 
     def test_every_server_is_in_table_and_chart(self) -> None:

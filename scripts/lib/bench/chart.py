@@ -6,6 +6,7 @@ from html import escape
 from typing import Any
 
 from server import RSCORE
+from summary import NOISE, noise
 from table import counted, rate, ratio
 from workloads import by_name
 
@@ -37,6 +38,12 @@ def draw(results: dict[str, Any]) -> str:
         f" medians over {counted(results['rounds'], 'round')}"
     )
     parts.append(text(MARGIN, y, about, 12, FAINT))
+    y += 17
+    parts.append(text(MARGIN, y, "in parentheses: times the best other R server", 12, FAINT))
+    if noise(results) > NOISE:
+        y += 17
+        doubt = f"doubtful: other processes took up to {100 * noise(results):.0f} % of the cores meanwhile"
+        parts.append(text(MARGIN, y, doubt, 12, INK, "600"))
     y += 14
     for name, table in results["summary"].items():
         y += PANEL_TITLE - 8
