@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts" / "lib" /
 
 import chart
 import document
-from processes import ServerProcess, read_stat
+from processes import ServerProcess, still_lives
 from recovery import listens
 from summary import summarise, time_of
 from table import figure, tables
@@ -94,8 +94,7 @@ class Processes(unittest.TestCase):
             server.stop(patience=0.2)
         self.assertEqual(server.process.returncode, -signal.SIGKILL)
         for member in members:
-            now = read_stat(member.pid)
-            self.assertFalse(now and now.alive and now.started == member.started, member)
+            self.assertFalse(still_lives(member), member)
 
     def test_a_listener_is_seen(self) -> None:
         child = subprocess.Popen(["sleep", "600"])

@@ -145,12 +145,25 @@ class ServerProcess:
                 self.process.wait(patience)
             except subprocess.TimeoutExpired:
                 members = self.tree()
-        left = {stat.pid: stat for stat in [*members, *self.tree()]}
-        for stat in left.values():
-            now = read_stat(stat.pid)
-            if now and now.alive and now.started == stat.started:
+        self.kill_left(members)
+        self.process.wait()
+
+    def kill_left(self, members: list[Stat], patience: float = 10.0) -> None:
+        """Kills those of the server that live, also what they fork meanwhile, until none is left."""
+        limit = time.monotonic() + patience
+        while left := [stat for stat in {*members, *self.tree()} if still_lives(stat)]:
+            for stat in left:
                 try:
                     os.kill(stat.pid, signal.SIGKILL)
                 except ProcessLookupError:
                     pass
-        self.process.wait()
+            if time.monotonic() > limit:
+                raise Failure(f"{self.name} can't be stopped: process {left[0].pid} survives SIGKILL")
+            # A signal is not delivered at once.
+            time.sleep(0.005)
+
+
+def still_lives(stat: Stat) -> bool:
+    """Whether it is the same process still, and no later one with its id."""
+    now = read_stat(stat.pid)
+    return now is not None and now.alive and now.started == stat.started
