@@ -99,7 +99,7 @@ async fn conforms(stream: &mut UnixStream) {
 async fn the_fake_engine_conforms() {
     let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
     ours.set_nonblocking(true).unwrap();
-    let worker = std::thread::spawn(move || scoring_loop::run(&mut FakeEngine, &mut theirs));
+    let worker = std::thread::spawn(move || scoring_loop::run(&mut FakeEngine, &mut theirs, LIMIT));
     conforms(&mut UnixStream::from_std(ours).unwrap()).await;
     worker.join().unwrap().unwrap();
 }
@@ -118,6 +118,7 @@ async fn the_r_engine_conforms() {
             packages: Vec::new(),
             predict: Vec::new(),
             inputs: vec!["data".to_owned()],
+            max_reply_bytes: LIMIT,
         }))
         .await;
     let ZygoteReply::Loaded(loaded) = zygote.answer().await else { panic!("not loaded") };
