@@ -70,6 +70,7 @@ fn durations(settings: &Settings, problems: &mut Vec<Problem>) {
         ("models.load_timeout", models.load_timeout, MILLISECOND, DAY),
         ("models.timeout", models.timeout, MILLISECOND, DAY),
         ("workers.max_age", workers.max_age, Duration::ZERO, 365 * DAY),
+        ("workers.idle_collect", workers.idle_collect, Duration::ZERO, DAY),
         ("workers.interrupt_grace", workers.interrupt_grace, Duration::ZERO, Duration::from_secs(60)),
     ] {
         if value < least || value > most {
