@@ -18,7 +18,10 @@ use crate::config::Settings;
 use crate::http::{HttpParts, Server};
 use crate::lifecycle::{Drained, Lifecycle, Phase};
 use crate::model::repository::{self, Entry};
-use crate::pool::{Upkeep, WorkerPool, memory};
+use crate::pool::{
+    Upkeep, WorkerPool,
+    memory::{self, ProportionalSize},
+};
 use crate::scoring::catalog::{Catalog, State};
 use crate::scoring::load::{LoadContext, load};
 use crate::telemetry::metrics::{self, WorkerState};
@@ -66,6 +69,7 @@ struct PoolEntry {
     model: Arc<str>,
     version: u32,
     pool: Arc<WorkerPool>,
+    proportional: Arc<ProportionalSize>,
 }
 
 impl Application {
@@ -240,17 +244,19 @@ async fn load_one(entry: Entry, context: Arc<LoadContext>, catalog: Catalog, poo
 
 impl Pools {
     fn add(&self, model: &str, version: u32, pool: Arc<WorkerPool>) {
-        self.lock().push(PoolEntry { model: Arc::from(model), version, pool });
+        self.lock().push(PoolEntry { model: Arc::from(model), version, pool, proportional: Arc::default() });
     }
 
     /// Sets the gauges that describe the moment.
     fn publish(&self) {
-        for PoolEntry { model, version, pool } in self.list() {
+        for PoolEntry { model, version, pool, proportional } in self.list() {
             let (size, busy) = (pool.size(), pool.busy());
             let key = (&*model, version);
             metrics::workers(key, WorkerState::Busy, busy);
             metrics::workers(key, WorkerState::Idle, size.saturating_sub(busy));
-            metrics::worker_rss(key, pool.process_ids().into_iter().map(memory::resident_bytes).sum());
+            let processes = pool.process_ids();
+            metrics::worker_rss(key, processes.iter().copied().map(memory::resident_bytes).sum());
+            metrics::worker_pss(key, proportional.bytes(processes));
         }
     }
 
