@@ -107,8 +107,8 @@ impl WorkerPool {
             .config(PoolConfig::new(settings.size))
             .build()
             .map_err(|error| StartError::System(std::io::Error::other(error)))?;
+        let caretaker = Caretaker::spawn(settings.clone(), workers.clone(), events.clone());
         let supervisor = Supervisor::spawn(settings.clone(), workers.clone(), zygote.clone(), events, inbox);
-        let caretaker = Caretaker::spawn(settings.clone(), workers.clone());
         let pool = Self { settings, workers, zygote, supervisor, caretaker };
         supervisor::fill(&pool.workers).await.map_err(|error| StartError::Ended(error.to_string()))?;
         pool.workers.manager().first_fill_is_over();

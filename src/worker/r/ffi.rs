@@ -108,11 +108,11 @@ impl Runtime {
         // SAFETY: R's pointer to the name of its folder, NUL-terminated, which R reads
         // on this thread only and never writes through. An empty name is no folder, so
         // R makes another one; the old name is not freed and can be put back.
-        let old = unsafe { std::ptr::replace(&raw mut R_TempDir, c"".as_ptr().cast_mut()) };
+        let old = unsafe { (&raw mut R_TempDir).replace(c"".as_ptr().cast_mut()) };
         let outcome = code();
         if outcome.is_err() {
             // SAFETY: as above.
-            unsafe { R_TempDir = old };
+            unsafe { (&raw mut R_TempDir).write(old) };
         }
         outcome
     }
