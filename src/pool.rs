@@ -107,8 +107,8 @@ impl WorkerPool {
             .config(PoolConfig::new(settings.size))
             .build()
             .map_err(|error| StartError::System(std::io::Error::other(error)))?;
+        let caretaker = Caretaker::spawn(settings.clone(), workers.clone(), events.clone());
         let supervisor = Supervisor::spawn(settings.clone(), workers.clone(), zygote.clone(), events, inbox);
-        let caretaker = Caretaker::spawn(settings.clone(), workers.clone());
         let pool = Self { settings, workers, zygote, supervisor, caretaker };
         supervisor::fill(&pool.workers).await.map_err(|error| StartError::Ended(error.to_string()))?;
         pool.workers.manager().first_fill_is_over();
@@ -131,9 +131,16 @@ impl WorkerPool {
         if self.workers.status().available == 0 {
             return None;
         }
-        // With an idle worker and no wait, the future is ready at its first poll; the
-        // rare one that would fork is given up.
-        self.workers.timeout_get(&supervisor::AT_ONCE).now_or_never()?.ok()
+        // With an idle worker and no wait, the future is ready at its first poll.
+        match self.workers.timeout_get(&supervisor::AT_ONCE).now_or_never() {
+            Some(worker) => worker.ok(),
+            None => {
+                // The worker was gone, and the pool began to fork another for us. We
+                // can't wait for that, but the place must be filled.
+                self.supervisor.refill();
+                None
+            }
+        }
     }
 
     /// Takes a worker out of the pool for good, ends it, and has it replaced.

@@ -123,6 +123,12 @@ pub const ENTRIES: &[Entry] = &[
     ),
     entry("workers.max_age", DURATION, "Age at which a worker is replaced by a fresh one. 0s means never."),
     entry(
+        "workers.idle_collect",
+        DURATION,
+        "How long a worker must have been idle before it collects garbage, which then costs no request any time. \
+         0s means never.",
+    ),
+    entry(
         "workers.interrupt_grace",
         DURATION,
         "How long R has to stop after it was interrupted at the deadline of a request. A worker that does not is killed \

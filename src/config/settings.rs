@@ -120,6 +120,10 @@ pub struct WorkerSettings {
     /// Age after which a worker is replaced; zero means never.
     #[serde(with = "super::duration")]
     pub max_age: Duration,
+    /// How long a worker must have been idle before it collects garbage; zero means
+    /// never.
+    #[serde(with = "super::duration")]
+    pub idle_collect: Duration,
     /// How long R has to stop after it was interrupted at a request's deadline,
     /// before its worker is killed.
     #[serde(with = "super::duration")]
@@ -238,6 +242,7 @@ impl Default for WorkerSettings {
             max_calls: 100_000,
             max_rss_bytes: 0,
             max_age: Duration::ZERO,
+            idle_collect: Duration::from_secs(10),
             interrupt_grace: Duration::from_millis(250),
             environment: Vec::new(),
         }

@@ -77,6 +77,7 @@ fn durations(settings: &Settings, problems: &mut Vec<Problem>) {
         ("batching.max_delay", batching.max_delay, Duration::ZERO, Duration::from_secs(10)),
         ("models.timeout", models.timeout, MILLISECOND, DAY),
         ("workers.max_age", workers.max_age, Duration::ZERO, 365 * DAY),
+        ("workers.idle_collect", workers.idle_collect, Duration::ZERO, DAY),
         ("workers.interrupt_grace", workers.interrupt_grace, Duration::ZERO, Duration::from_secs(60)),
     ] {
         if value < least || value > most {

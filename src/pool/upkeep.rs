@@ -15,6 +15,9 @@ pub struct Upkeep {
     pub max_rss_bytes: u64,
     /// Age after which it is replaced; zero for no bound.
     pub max_age: Duration,
+    /// How long a worker must have been idle before it collects garbage; zero for
+    /// never.
+    pub idle_collect: Duration,
     /// How long R has to stop after it was interrupted at a deadline.
     pub interrupt_grace: Duration,
 }
@@ -49,6 +52,7 @@ impl From<&WorkerSettings> for Upkeep {
             max_calls: settings.max_calls as u64,
             max_rss_bytes: settings.max_rss_bytes as u64,
             max_age: settings.max_age,
+            idle_collect: settings.idle_collect,
             interrupt_grace: settings.interrupt_grace,
         }
     }
@@ -74,8 +78,13 @@ impl fmt::Display for EndOfTerm {
 mod tests {
     use super::*;
 
-    const OFF: Upkeep =
-        Upkeep { max_calls: 0, max_rss_bytes: 0, max_age: Duration::ZERO, interrupt_grace: Duration::ZERO };
+    const OFF: Upkeep = Upkeep {
+        max_calls: 0,
+        max_rss_bytes: 0,
+        max_age: Duration::ZERO,
+        idle_collect: Duration::ZERO,
+        interrupt_grace: Duration::ZERO,
+    };
 
     #[test]
     fn nothing_ends_a_term_without_bounds() {

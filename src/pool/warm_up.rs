@@ -10,10 +10,12 @@ use arrow_array::RecordBatch;
 use crate::frame::schema::Inputs;
 use crate::worker::protocol::LoadedModel;
 
+type ChooseRows = dyn Fn(&LoadedModel) -> Option<Inputs<RecordBatch>> + Send + Sync;
+
 /// Where the rows of a warm-up come from. Clones share their state.
 #[derive(Clone)]
 pub struct WarmUp {
-    rows: Arc<dyn Fn(&LoadedModel) -> Option<Inputs<RecordBatch>> + Send + Sync>,
+    rows: Arc<ChooseRows>,
     /// Whether an attempt spoilt its process, so that further ones would too.
     given_up: Arc<AtomicBool>,
 }

@@ -14,8 +14,8 @@ use super::memory::resident_bytes;
 use super::upkeep::{EndOfTerm, Upkeep};
 use super::zygote::Ledger;
 use crate::telemetry::metrics::DeathReason;
-use crate::worker::protocol::{ScoreCall, ScoreReply};
-use crate::worker::transport::{receive_async, send_async};
+use crate::worker::protocol::{Collected, Encoded, ScoreCall, ScoreReply, WorkerRequest, decode_plain};
+use crate::worker::transport::{Received, receive_async, send_async};
 
 /// The worker died, or said something that is not an answer, during a call.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +52,8 @@ pub struct Worker {
     resident: Resident,
     /// When a successor was last asked for.
     succession: Option<Instant>,
+    /// When the last call ended since which nothing was collected.
+    uncollected: Option<Instant>,
     /// Lives as long as the worker, for whoever must know that and not keep it.
     alive: Arc<()>,
 }
@@ -96,6 +98,7 @@ impl Worker {
             started,
             resident: Resident { fresh, bytes: fresh, read: started },
             succession: None,
+            uncollected: None,
             alive: Arc::default(),
         })
     }
@@ -109,18 +112,46 @@ impl Worker {
     /// model is an answer and is in the reply.
     pub async fn score(&mut self, call: &ScoreCall) -> Result<ScoreReply, WorkerLost> {
         let message = call.encode()?;
-        self.out_of_step = true;
         self.calls += 1;
-        send_async(&mut self.stream, &message).await?;
-        let received = receive_async(&mut self.stream, self.max_reply_bytes)
-            .await?
-            .ok_or_else(|| io::Error::new(io::ErrorKind::UnexpectedEof, "its socket closed"))?;
+        let received = self.ask(&message).await?;
         let reply = ScoreReply::decode(&received.head, &received.body)?;
         if reply.id != call.id {
             return Err(WorkerLost(io::Error::other(format!("it answered call {} with {}", call.id, reply.id))));
         }
         self.out_of_step = false;
+        self.uncollected = Some(Instant::now());
         Ok(reply)
+    }
+
+    /// Has R collect garbage.
+    ///
+    /// # Errors
+    /// As [`Worker::score`].
+    pub(super) async fn collect(&mut self) -> Result<(), WorkerLost> {
+        self.uncollected = None;
+        // The socket keeps requests and answers in order; an id tells nothing here.
+        let id = self.calls;
+        let received = self.ask(&WorkerRequest::Collect { id }.encode()?).await?;
+        let Collected { id: collected } = decode_plain(&received.head)?;
+        if collected != id {
+            return Err(WorkerLost(io::Error::other(format!("it answered {id} with {collected}"))));
+        }
+        self.out_of_step = false;
+        Ok(())
+    }
+
+    /// Whether it scored, and has been idle for so long since without collecting.
+    pub(super) fn may_collect(&self, idle: Duration) -> bool {
+        !idle.is_zero() && self.uncollected.is_some_and(|since| since.elapsed() >= idle)
+    }
+
+    /// Sends a message and waits for the answer; the caller judges whether it is one.
+    async fn ask(&mut self, message: &Encoded) -> io::Result<Received> {
+        self.out_of_step = true;
+        send_async(&mut self.stream, message).await?;
+        receive_async(&mut self.stream, self.max_reply_bytes)
+            .await?
+            .ok_or_else(|| io::Error::new(io::ErrorKind::UnexpectedEof, "its socket closed"))
     }
 
     /// Has one call scored until a deadline. R is then interrupted, and has `grace`

@@ -107,7 +107,7 @@ pub async fn load(
         version,
         executable: context.executable.clone(),
         environment: context.environment.clone(),
-        load: load_request(&bundle),
+        load: load_request(&bundle, context.settings.limits.max_reply_bytes),
         warm_up: warm_up(&bundle, context.settings.limits.max_rows),
         size: context.workers,
         upkeep: context.upkeep.clone(),
@@ -166,7 +166,7 @@ pub async fn load(
     }
 }
 
-fn load_request(bundle: &Bundle) -> LoadRequest {
+fn load_request(bundle: &Bundle, max_reply_bytes: usize) -> LoadRequest {
     let text = |path: &std::path::Path| path.to_string_lossy().into_owned();
     let inputs = match bundle.manifest.inputs.as_slice() {
         [] => vec![SINGLE_INPUT.to_owned()],
@@ -178,6 +178,7 @@ fn load_request(bundle: &Bundle) -> LoadRequest {
         packages: bundle.manifest.packages.clone(),
         predict: bundle.manifest.predict.clone(),
         inputs,
+        max_reply_bytes,
     }
 }
 

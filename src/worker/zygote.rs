@@ -58,7 +58,7 @@ pub fn run(mut control: UnixStream, engine: &mut dyn Engine) -> io::Result<()> {
             // the front end learns that the zygote is gone.
             drop(control);
             drop(children);
-            serve_worker(engine, stream)
+            serve_worker(engine, stream, request.max_reply_bytes)
         }
         ended => {
             for child in &children {
@@ -72,11 +72,11 @@ pub fn run(mut control: UnixStream, engine: &mut dyn Engine) -> io::Result<()> {
     }
 }
 
-fn serve_worker(engine: &mut dyn Engine, mut stream: UnixStream) -> ! {
+fn serve_worker(engine: &mut dyn Engine, mut stream: UnixStream, max_reply_bytes: usize) -> ! {
     // What model code starts belongs to its worker, and ends with it (see `reap`).
     let _ = setpgid(None, None);
     engine.after_fork();
-    let code = match scoring_loop::run(engine, &mut stream) {
+    let code = match scoring_loop::run(engine, &mut stream, max_reply_bytes) {
         Ok(()) => 0,
         Err(error) => {
             // Reaches the log through the pipe that collects R's own output.

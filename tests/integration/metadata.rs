@@ -25,12 +25,7 @@ fn setup() -> Setup {
         .file("homes", "expected.json", "[3]")
         .train("cars", "lm(mpg ~ wt + factor(gear), within(mtcars, gear <- as.character(gear)))")
         .file("broken", "score.R", "stop('weights.bin is missing')");
-    setup.repository.write(
-        "homes",
-        3,
-        "score.R",
-        "load <- function(dir) list()\nscore <- function(model, data) 3 * data$area",
-    );
+    setup.repository.write("homes", 3, "score.R", "load <- function(dir) list()\nscore <- function(model, data) 3 * data$area");
     setup
 }
 
@@ -63,14 +58,18 @@ async fn a_version_says_all_that_is_needed_to_use_it() {
     let mut details = get("/models/homes/versions/1").await;
     let digest = details.as_object_mut().unwrap().remove("digest").unwrap();
     assert!(digest.as_str().is_some_and(|digest| digest.len() == 64), "{digest}");
-    let column = |name, kind, nullable, levels: Value, unknown_level| json!({"name": name, "type": kind, "nullable": nullable, "levels": levels, "unknown_level": unknown_level});
+    let column = |name, kind, nullable, levels: Value, unknown_level| {
+        json!({"name": name, "type": kind, "nullable": nullable, "levels": levels, "unknown_level": unknown_level})
+    };
     assert_eq!(
         details,
         json!({
             "name": "homes", "version": 1, "state": "ready", "description": "Twice the area", "class": ["list"],
             "packages": [], "timeout": 1.5, "sample": [{"area": 1.5, "kind": "flat"}], "workers_ready": 1,
             "joins_requests": false,
-            "row_independence": {"state": "not_proved", "reason": "the scoring script does not declare row_independent = true"},
+            "row_independence": {
+                "state": "not_proved", "reason": "the scoring script does not declare row_independent = true",
+            },
             "inputs": {"data": {
                 "columns": [
                     column("area", "double", false, json!([]), "error"),

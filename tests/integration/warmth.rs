@@ -3,6 +3,7 @@
 
 mod bench;
 mod folders;
+mod idle;
 mod interrupt;
 mod terms;
 mod warm_up;

@@ -26,6 +26,12 @@ use crate::worker::protocol::{Predictions, ScoreCall, ScoreReply};
 /// How many workers one request alone may end before it is given up.
 const ATTEMPTS: usize = 2;
 
+/// A joined call is given up when it takes so many times what such calls take.
+const PATIENCE_FACTOR: u32 = 20;
+
+/// Shortest time after which a joined call is given up.
+const LEAST_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Rows of a batch that an audit scores again.
 const AUDITED_ROWS: usize = 16;
 
@@ -66,7 +72,11 @@ impl Shared {
             _ => return self.score_each(Some(worker), batch).await,
         };
         let rows = joined.num_rows();
-        let deadline = batch.iter().map(|entry| entry.deadline).max().unwrap_or(started);
+        let last = batch.iter().map(|entry| entry.deadline).max().unwrap_or(started);
+        // One member that hangs must not take the others' time: a joined call that
+        // takes far longer than such calls do is given up, and its members go alone.
+        let patience = (self.cost().expected(rows) * PATIENCE_FACTOR).max(LEAST_PATIENCE);
+        let deadline = last.min(started + patience);
         let call = self.call_of(Inputs::single(joined));
         match self.call(&mut worker, &call, deadline).await {
             Ok(reply) => {
@@ -100,10 +110,8 @@ impl Shared {
                 self.score_halves(batch).await
             }
             Err(CallEnd::TimedOut { recovered }) => {
-                for entry in batch {
-                    entry.answer(Err(too_late()));
-                }
-                self.keep_if_recovered(worker, recovered)
+                let worker = self.keep_if_recovered(worker, recovered);
+                self.score_each(worker, batch).await
             }
         }
     }

@@ -71,6 +71,8 @@ pub struct LoadRequest {
     pub predict: Vec<(String, Argument)>,
     /// Names of the inputs; `["data"]` for a model with just one.
     pub inputs: Vec<String>,
+    /// Largest reply in bytes; larger predictions are an error of the call.
+    pub max_reply_bytes: usize,
 }
 
 /// How a zygote gets ready: it scores rows, whose frames are the message's

@@ -46,6 +46,10 @@ pub const NA_INTEGER: i32 = i32::MIN;
 /// The low word of the NaN that is R's `NA_real_` (`R_ValueOfNA` in arithmetic.c).
 const NA_REAL_LOW_WORD: u32 = 1954;
 
+/// Most of the C stack that R may use, in bytes, where the system sets no limit:
+/// what R itself takes then.
+const LARGEST_STACK: u64 = 16 * 1024 * 1024;
+
 /// R's `NA_real_`.
 pub const NA_REAL: f64 = f64::from_bits(0x7FF0_0000_0000_07A2);
 
@@ -71,6 +75,16 @@ impl Runtime {
             R_SignalHandlers = 0;
         }
         extendr_engine::start_r();
+        // extendr switches R's check of the C stack off, since it may run R on any
+        // thread. This is the main one, where the check is right and turns endless
+        // recursion into an R error instead of a crash.
+        let stack = rustix::process::getrlimit(rustix::process::Resource::Stack).current;
+        let usable = stack.map_or(LARGEST_STACK, |bytes| bytes.min(LARGEST_STACK)) / 100 * 90;
+        // SAFETY: a plain number that R compares with its use of the stack; R runs on
+        // this thread alone, and nothing of R is running now.
+        unsafe {
+            r::R_CStackLimit = usize::try_from(usable).unwrap_or(usize::MAX);
+        }
         Self { _this_thread_only: PhantomData }
     }
 
@@ -94,11 +108,11 @@ impl Runtime {
         // SAFETY: R's pointer to the name of its folder, NUL-terminated, which R reads
         // on this thread only and never writes through. An empty name is no folder, so
         // R makes another one; the old name is not freed and can be put back.
-        let old = unsafe { std::mem::replace(&mut *(&raw mut R_TempDir), c"".as_ptr().cast_mut()) };
+        let old = unsafe { (&raw mut R_TempDir).replace(c"".as_ptr().cast_mut()) };
         let outcome = code();
         if outcome.is_err() {
             // SAFETY: as above.
-            unsafe { *(&raw mut R_TempDir) = old };
+            unsafe { (&raw mut R_TempDir).write(old) };
         }
         outcome
     }

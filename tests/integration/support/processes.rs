@@ -67,14 +67,13 @@ pub fn remaining(marker: &str) -> Vec<Process> {
 }
 
 fn wait(process: &OwnedFd, until: Instant) {
-    loop {
-        let left = until.saturating_duration_since(Instant::now());
-        let timeout = left.try_into().expect("some seconds");
-        // The end of another child interrupts the wait.
-        if poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&timeout)) != Err(Errno::INTR) {
-            return;
-        }
-    }
+    // Signals interrupt it: the end of another child is one.
+    while let Err(Errno::INTR) = poll_until(process, until) {}
+}
+
+fn poll_until(process: &OwnedFd, until: Instant) -> Result<usize, Errno> {
+    let left = until.saturating_duration_since(Instant::now());
+    poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&left.try_into().expect("some seconds")))
 }
 
 /// Whether a process has not ended.
