@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool::managed::{Object, Pool, PoolConfig, PoolError, Timeouts};
+use deadpool::managed::{Object, Pool, PoolConfig, PoolError, QueueMode, Timeouts};
 use futures_util::FutureExt;
 
 use self::caretaker::Caretaker;
@@ -104,7 +104,7 @@ impl WorkerPool {
         let (zygote, loaded) = zygote::Zygote::start(&settings, &events).await?;
         let zygote = Arc::new(ZygoteSlot::new(zygote));
         let workers = Pool::builder(Manager::new(settings.clone(), zygote.clone(), events.clone()))
-            .config(PoolConfig::new(settings.size))
+            .config(PoolConfig { queue_mode: QueueMode::Lifo, ..PoolConfig::new(settings.size) })
             .build()
             .map_err(|error| StartError::System(std::io::Error::other(error)))?;
         let caretaker = Caretaker::spawn(settings.clone(), workers.clone(), events.clone());
