@@ -2,8 +2,6 @@
 //! connects them, and stops them in order. Callers bring the listeners and say
 //! when to stop, so that tests drive the same code as the command line.
 
-mod memory;
-
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -21,7 +19,8 @@ use crate::config::Settings;
 use crate::http::{HttpParts, Server};
 use crate::lifecycle::{Drained, Lifecycle, Phase};
 use crate::model::repository::{self, Entry};
-use crate::pool::WorkerPool;
+use crate::pool::memory::{self, ProportionalSize};
+use crate::pool::{Upkeep, WorkerPool};
 use crate::scoring::Scorer;
 use crate::scoring::catalog::{Catalog, State};
 use crate::scoring::independence::RowIndependence;
@@ -73,6 +72,7 @@ struct PoolEntry {
     version: u32,
     pool: Arc<WorkerPool>,
     scorer: Scorer,
+    proportional: Arc<ProportionalSize>,
 }
 
 impl Application {
@@ -118,8 +118,14 @@ impl Application {
         })?;
 
         let workers = worker_count(&settings);
-        let context =
-            Arc::new(LoadContext { executable, environment, workers, slots: ScoringSlots::new(workers), settings });
+        let context = Arc::new(LoadContext {
+            executable,
+            environment,
+            workers,
+            upkeep: Upkeep::from(&settings.workers),
+            slots: ScoringSlots::new(workers),
+            settings,
+        });
         for entry in &scan.entries {
             catalog.set(&entry.model, entry.version, State::Loading);
         }
@@ -246,18 +252,21 @@ async fn load_one(entry: Entry, context: Arc<LoadContext>, catalog: Catalog, poo
 
 impl Pools {
     fn add(&self, model: &str, version: u32, pool: Arc<WorkerPool>, scorer: Scorer) {
-        self.lock().push(PoolEntry { model: Arc::from(model), version, pool, scorer });
+        let proportional = Arc::default();
+        self.lock().push(PoolEntry { model: Arc::from(model), version, pool, scorer, proportional });
     }
 
     /// Sets the gauges that describe the moment.
     fn publish(&self) {
-        for PoolEntry { model, version, pool, scorer } in self.list() {
+        for PoolEntry { model, version, pool, scorer, proportional } in self.list() {
             scorer.publish_metrics();
             let (size, busy) = (pool.size(), pool.busy());
             let key = (&*model, version);
             metrics::workers(key, WorkerState::Busy, busy);
             metrics::workers(key, WorkerState::Idle, size.saturating_sub(busy));
-            metrics::worker_rss(key, pool.process_ids().into_iter().map(memory::resident_bytes).sum());
+            let processes = pool.process_ids();
+            metrics::worker_rss(key, processes.iter().copied().map(memory::resident_bytes).sum());
+            metrics::worker_pss(key, proportional.bytes(processes));
         }
     }
 

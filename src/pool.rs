@@ -2,10 +2,15 @@
 //! model once; a `deadpool` pool forks its workers, checks them when they come
 //! back and never holds more than its size; a supervisor replaces what dies.
 
+mod caretaker;
+mod launch;
 mod manager;
+pub mod memory;
 mod output;
 mod process;
 mod supervisor;
+mod upkeep;
+mod warm_up;
 mod worker;
 mod zygote;
 
@@ -13,12 +18,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool::managed::{Object, Pool, PoolConfig, PoolError, Timeouts};
+use deadpool::managed::{Object, Pool, PoolConfig, PoolError, QueueMode, Timeouts};
 use futures_util::FutureExt;
 
+use self::caretaker::Caretaker;
 pub use self::manager::Manager;
 use self::supervisor::Supervisor;
-pub use self::worker::{Worker, WorkerLost};
+pub use self::upkeep::Upkeep;
+pub use self::warm_up::WarmUp;
+pub use self::worker::{CallEnd, Worker, WorkerLost};
 use self::zygote::ZygoteSlot;
 use crate::telemetry::metrics::DeathReason;
 use crate::worker::protocol::{LoadRequest, LoadedModel};
@@ -39,8 +47,13 @@ pub struct PoolSettings {
     pub environment: Vec<(String, String)>,
     /// The bundle.
     pub load: LoadRequest,
+    /// The rows to warm up with; none for a model that must not be scored before
+    /// the fork.
+    pub warm_up: Option<WarmUp>,
     /// Workers.
     pub size: usize,
+    /// How workers are kept fit.
+    pub upkeep: Upkeep,
     /// How long loading may take.
     pub load_timeout: Duration,
     /// Largest reply of a worker in bytes.
@@ -77,6 +90,7 @@ pub struct WorkerPool {
     workers: Pool<Manager>,
     zygote: Arc<ZygoteSlot>,
     supervisor: Supervisor,
+    caretaker: Caretaker,
 }
 
 impl WorkerPool {
@@ -90,11 +104,12 @@ impl WorkerPool {
         let (zygote, loaded) = zygote::Zygote::start(&settings, &events).await?;
         let zygote = Arc::new(ZygoteSlot::new(zygote));
         let workers = Pool::builder(Manager::new(settings.clone(), zygote.clone(), events.clone()))
-            .config(PoolConfig::new(settings.size))
+            .config(PoolConfig { queue_mode: QueueMode::Lifo, ..PoolConfig::new(settings.size) })
             .build()
             .map_err(|error| StartError::System(std::io::Error::other(error)))?;
+        let caretaker = Caretaker::spawn(settings.clone(), workers.clone(), events.clone());
         let supervisor = Supervisor::spawn(settings.clone(), workers.clone(), zygote.clone(), events, inbox);
-        let pool = Self { settings, workers, zygote, supervisor };
+        let pool = Self { settings, workers, zygote, supervisor, caretaker };
         supervisor::fill(&pool.workers).await.map_err(|error| StartError::Ended(error.to_string()))?;
         pool.workers.manager().first_fill_is_over();
         Ok((pool, loaded))
@@ -138,6 +153,11 @@ impl WorkerPool {
         (&self.settings.model, self.settings.version)
     }
 
+    /// How long R has to stop after it was interrupted, for [`Worker::score_until`].
+    pub fn interrupt_grace(&self) -> Duration {
+        self.settings.upkeep.interrupt_grace
+    }
+
     /// Workers that exist, busy or idle.
     pub fn size(&self) -> usize {
         self.workers.status().size
@@ -156,7 +176,9 @@ impl WorkerPool {
 
     /// Ends zygote and workers. Callers see to it that nothing is being scored.
     pub async fn stop(&self) {
+        self.caretaker.stop();
         self.workers.close();
+        drop(self.workers.manager().take_spare());
         self.supervisor.stop().await;
         self.zygote.stop().await;
     }

@@ -12,6 +12,7 @@ pub mod protocol;
 mod r;
 pub mod scoring_loop;
 pub mod transport;
+mod warm_up;
 mod zygote;
 
 use std::os::fd::AsFd;

@@ -15,6 +15,7 @@ use super::output;
 use crate::app;
 use crate::config::reference::flag_help;
 use crate::config::{FlagValue, Settings, worker_environment};
+use crate::pool::Upkeep;
 use crate::scoring::load::{LoadContext, load};
 use crate::scoring::slots::ScoringSlots;
 
@@ -61,6 +62,7 @@ async fn check(directory: &Path, settings: &Settings) -> Result<String, String> 
         executable: std::env::current_exe().map_err(|error| error.to_string())?,
         environment: worker_environment(&settings.workers),
         workers: 1,
+        upkeep: Upkeep::from(&settings.workers),
         slots: ScoringSlots::new(1),
         settings: settings.clone(),
     };

@@ -60,7 +60,9 @@ pub fn run(arguments: &ServeArguments, mut settings: Settings) -> ExitCode {
                 Err(error) => return output::fail(&format!("the runtime can't be started: {error}")),
             };
             match runtime.block_on(serve(settings, tls, verifier, development)) {
-                Ok(()) => ExitCode::SUCCESS,
+                Ok(true) => ExitCode::SUCCESS,
+                // The log has said how many were lost.
+                Ok(false) => ExitCode::FAILURE,
                 Err(error) => output::fail(&error),
             }
         }
@@ -87,12 +89,13 @@ fn secure_parts(settings: &Settings) -> Result<SecureParts, String> {
     }
 }
 
+/// Whether every accepted request was answered.
 async fn serve(
     settings: Settings,
     tls: Option<Arc<rustls::ServerConfig>>,
     verifier: Verifier,
     development: Option<DevelopmentFiles>,
-) -> io::Result<()> {
+) -> io::Result<bool> {
     // Before the listeners open, so that a signal in between is not lost.
     let stop = Stop::listen()?;
     if settings.server.insecure_http {
@@ -131,12 +134,15 @@ async fn serve(
         }
     });
     match application.run(stop.asked()).await? {
-        Drained::Clean => tracing::info!("stopped; every accepted request was answered"),
+        Drained::Clean => {
+            tracing::info!("stopped; every accepted request was answered");
+            Ok(true)
+        }
         Drained::TimedOut { in_flight } => {
             tracing::error!("stopped at server.drain_timeout with {in_flight} requests unanswered");
+            Ok(false)
         }
     }
-    Ok(())
 }
 
 fn bind(key: &str, address: SocketAddr) -> io::Result<TcpListener> {

@@ -111,6 +111,30 @@ pub const ENTRIES: &[Entry] = &[
         "Threads that BLAS and OpenMP may use within one worker. More than 1 competes with other workers for cores.",
     ),
     entry(
+        "workers.max_calls",
+        COUNT,
+        "Calls after which a worker is replaced by a fresh one, so that what model code leaks stays small. 0 means never.",
+    ),
+    entry(
+        "workers.max_rss_bytes",
+        BYTES,
+        "Resident memory above which a worker is replaced by a fresh one between two calls. Pages of the model, which \
+         all workers share, count. 0 means never.",
+    ),
+    entry("workers.max_age", DURATION, "Age at which a worker is replaced by a fresh one. 0s means never."),
+    entry(
+        "workers.idle_collect",
+        DURATION,
+        "How long a worker must have been idle before it collects garbage, which then costs no request any time. \
+         0s means never.",
+    ),
+    entry(
+        "workers.interrupt_grace",
+        DURATION,
+        "How long R has to stop after it was interrupted at the deadline of a request. A worker that does not is killed \
+         and replaced.",
+    ),
+    entry(
         "workers.environment",
         NAMES,
         "Environment variables that model code may see, beside the few that R needs (PATH, HOME, locale, time zone, R's own). \

@@ -46,6 +46,7 @@ fn numbers(settings: &Settings, problems: &mut Vec<Problem>) {
         ("server.max_connections", server.max_connections, 1, 1_000_000),
         ("workers.count", workers.count, 0, 1024),
         ("workers.math_threads", workers.math_threads, 1, 1024),
+        ("workers.max_calls", workers.max_calls, 0, u32::MAX as usize),
         ("limits.max_body_bytes", limits.max_body_bytes, 1, MAX_32_BIT),
         ("limits.max_rows", limits.max_rows, 1, MAX_32_BIT),
         ("limits.max_requests", limits.max_requests, 1, 1_000_000),
@@ -63,7 +64,7 @@ fn numbers(settings: &Settings, problems: &mut Vec<Problem>) {
 }
 
 fn durations(settings: &Settings, problems: &mut Vec<Problem>) {
-    let Settings { server, auth, models, batching, .. } = settings;
+    let Settings { server, auth, models, workers, batching, .. } = settings;
     for (key, value, least, most) in [
         ("server.keep_alive", server.keep_alive, MILLISECOND, HOUR),
         ("server.head_timeout", server.head_timeout, MILLISECOND, HOUR),
@@ -75,6 +76,9 @@ fn durations(settings: &Settings, problems: &mut Vec<Problem>) {
         ("batching.target_latency", batching.target_latency, MILLISECOND, HOUR),
         ("batching.max_delay", batching.max_delay, Duration::ZERO, Duration::from_secs(10)),
         ("models.timeout", models.timeout, MILLISECOND, DAY),
+        ("workers.max_age", workers.max_age, Duration::ZERO, 365 * DAY),
+        ("workers.idle_collect", workers.idle_collect, Duration::ZERO, DAY),
+        ("workers.interrupt_grace", workers.interrupt_grace, Duration::ZERO, Duration::from_secs(60)),
     ] {
         if value < least || value > most {
             let [value, least, most] = [value, least, most].map(duration::format);

@@ -13,11 +13,12 @@ use crate::config::duration;
 use crate::frame::schema::{Column, InputSchemas, Inputs, SINGLE_INPUT, Schema, UnknownColumns};
 
 /// Keys that a manifest may have.
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 11] = [
     "description",
     "packages",
     "script",
     "timeout",
+    "warm_up",
     "unknown_columns",
     "rows_like",
     "row_independent",
@@ -37,6 +38,9 @@ pub struct Manifest {
     pub script: Option<String>,
     /// Longest time for one request.
     pub timeout: Option<Duration>,
+    /// Whether rows may be scored before workers are forked; yes where nothing is
+    /// said. A model that opens a connection when it scores must say no.
+    pub warm_up: Option<bool>,
     /// What happens to columns that the schema doesn't have.
     pub unknown_columns: UnknownColumns,
     /// With several inputs: the one that has as many rows as the predictions.
@@ -93,10 +97,8 @@ impl Manifest {
             "description" => self.description = read_string(key, value, problems),
             "script" => self.script = read_string(key, value, problems),
             "rows_like" => self.rows_like = read_string(key, value, problems),
-            "row_independent" => match value.as_bool() {
-                Some(independent) => self.row_independent = Some(independent),
-                None => problems.push(format!("row_independent is true or false, not {value}")),
-            },
+            "row_independent" => self.row_independent = read_boolean(key, value, problems),
+            "warm_up" => self.warm_up = read_boolean(key, value, problems),
             "packages" => self.packages = read_strings(key, value, problems),
             "timeout" => {
                 if let Some(text) = read_string(key, value, problems) {
@@ -259,6 +261,14 @@ fn read_string(key: &str, value: &Value, problems: &mut Vec<String>) -> Option<S
         problems.push(format!("{key} must be a string, not {value}"));
     }
     text
+}
+
+fn read_boolean(key: &str, value: &Value, problems: &mut Vec<String>) -> Option<bool> {
+    let read = value.as_bool();
+    if read.is_none() {
+        problems.push(format!("{key} must be true or false, not {value}"));
+    }
+    read
 }
 
 fn read_strings(key: &str, value: &Value, problems: &mut Vec<String>) -> Vec<String> {

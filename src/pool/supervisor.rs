@@ -103,6 +103,8 @@ impl Watch {
                     self.restart_zygote().await;
                 }
                 Event::ZygoteEnded { .. } => continue,
+                Event::TermOver { worker } if worker.strong_count() > 0 => self.fork_successor().await,
+                Event::TermOver { .. } => continue,
                 Event::Refill => {}
             }
             // Events that arrived meanwhile ask for the same.
@@ -133,6 +135,20 @@ impl Watch {
                 worker.id = id,
                 "a worker died ({status}); another one takes its place"
             );
+        }
+    }
+
+    /// A worker that is busy finds its successor when it comes back; one that is
+    /// idle is exchanged now.
+    async fn fork_successor(&self) {
+        match self.workers.manager().fork_spare().await {
+            Ok(()) => visit_idle(&self.workers).await,
+            Err(error) => tracing::warn!(
+                model.name = %self.settings.model,
+                model.version = self.settings.version,
+                error = %error,
+                "a worker has served its term and its successor could not be forked; it goes on"
+            ),
         }
     }
 
@@ -178,4 +194,17 @@ pub(super) async fn fill(workers: &Pool<Manager>) -> std::io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Has every idle worker looked at, as if it had been reserved and come back.
+pub(super) async fn visit_idle(workers: &Pool<Manager>) {
+    let at_once = Timeouts { wait: Some(Duration::ZERO), ..Timeouts::default() };
+    let mut held = Vec::new();
+    for _ in 0..workers.status().available {
+        match workers.timeout_get(&at_once).await {
+            Ok(worker) => held.push(worker),
+            // All are busy, or one that died could not be replaced, which is noted elsewhere.
+            Err(_) => break,
+        }
+    }
 }

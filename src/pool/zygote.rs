@@ -1,11 +1,11 @@
-//! The front end's side of a zygote: load once, then fork on request. Deaths of
+//! The front end's side of a zygote that is ready: it forks on request. Deaths of
 //! workers, which only their parent can see in full, arrive here as events.
 
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use rustix::process::Pid;
@@ -14,11 +14,12 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::Child;
 use tokio::sync::{mpsc, oneshot};
 
+use super::launch::{Launched, launch};
 use super::worker::Worker;
-use super::{PoolSettings, StartError, process};
+use super::{PoolSettings, StartError};
 use crate::telemetry::metrics::DeathReason;
 use crate::worker::protocol::{ExitStatus, LoadedModel, ZygoteReply, ZygoteRequest, decode_plain, encode_plain};
-use crate::worker::transport::{receive_async, send_async, send_with_descriptor};
+use crate::worker::transport::{receive_async, send_with_descriptor};
 
 /// How long a fork may take before the zygote counts as hung.
 const FORK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -33,6 +34,8 @@ pub(super) enum Event {
     WorkerEnded { id: u64, status: ExitStatus, expected: Option<DeathReason> },
     /// The zygote of that generation is gone.
     ZygoteEnded { generation: u64 },
+    /// A worker needs a successor; whether it still exists.
+    TermOver { worker: Weak<()> },
     /// Somebody took a worker out of the pool.
     Refill,
 }
@@ -88,40 +91,19 @@ static GENERATIONS: AtomicU64 = AtomicU64::new(1);
 static WORKER_IDS: AtomicU64 = AtomicU64::new(1);
 
 impl Zygote {
-    /// Starts the process and waits until the bundle is loaded.
+    /// Starts the process and waits until it can be forked.
     pub(super) async fn start(
         settings: &PoolSettings,
         events: &mpsc::UnboundedSender<Event>,
     ) -> Result<(Self, LoadedModel), StartError> {
-        let (mut child, mut control) = process::spawn(settings)?;
-        let answer = tokio::time::timeout(settings.load_timeout, load(&mut control, settings)).await;
-        let reply = match answer {
-            Ok(Ok(Some(reply))) => reply,
-            Ok(Ok(None)) => {
-                let how = match tokio::time::timeout(STOP_TIMEOUT, child.wait()).await {
-                    Ok(Ok(status)) => status.to_string(),
-                    _ => "it closed its socket".to_owned(),
-                };
-                return Err(StartError::Ended(how));
-            }
-            Ok(Err(error)) => return Err(StartError::System(error)),
-            Err(_) => {
-                let _ = child.kill().await;
-                return Err(StartError::TimedOut(settings.load_timeout));
-            }
-        };
-        let loaded = match reply {
-            ZygoteReply::Loaded(loaded) => loaded,
-            ZygoteReply::LoadFailed(condition) => return Err(StartError::Refused(condition)),
-            other => return Err(StartError::Ended(format!("it answered a load with {other:?}"))),
-        };
+        let Launched { process, control, loaded } = launch(settings).await?;
         let generation = GENERATIONS.fetch_add(1, Ordering::Relaxed);
         let (reader, writer) = control.into_split();
         let zygote = Self {
             generation,
-            process_id: child.id().unwrap_or(0),
+            process_id: process.id().unwrap_or(0),
             control: tokio::sync::Mutex::new(Some(writer)),
-            process: tokio::sync::Mutex::new(child),
+            process: tokio::sync::Mutex::new(process),
             forking: Forking::default(),
             ledger: Ledger::default(),
             max_reply_bytes: settings.max_reply_bytes,
@@ -183,14 +165,6 @@ impl Zygote {
     }
 }
 
-async fn load(control: &mut UnixStream, settings: &PoolSettings) -> io::Result<Option<ZygoteReply>> {
-    send_async(control, &encode_plain(&ZygoteRequest::Load(settings.load.clone()))?).await?;
-    match receive_async(control, 0).await? {
-        Some(message) => decode_plain(&message.head).map(Some),
-        None => Ok(None),
-    }
-}
-
 async fn read_replies(
     mut reader: OwnedReadHalf,
     generation: u64,
@@ -222,7 +196,7 @@ async fn read_replies(
                 let expected = ledger.remove(id);
                 let _ = events.send(Event::WorkerEnded { id, status, expected });
             }
-            Ok(other @ (ZygoteReply::Loaded(_) | ZygoteReply::LoadFailed(_))) => {
+            Ok(other @ (ZygoteReply::Loaded(_) | ZygoteReply::LoadFailed(_) | ZygoteReply::WarmedUp(_))) => {
                 tracing::error!("a zygote said something out of turn: {other:?}");
                 break;
             }

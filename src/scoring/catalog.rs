@@ -91,10 +91,15 @@ pub struct Served {
     pub scorer: Scorer,
 }
 
+/// States by version number, in order.
+pub type Versions = Vec<(u32, State)>;
+
+type Models = BTreeMap<Arc<str>, BTreeMap<u32, State>>;
+
 /// All models by name and version. Cheap to clone; clones share their state.
 #[derive(Clone, Default)]
 pub struct Catalog {
-    models: Arc<RwLock<BTreeMap<Arc<str>, BTreeMap<u32, State>>>>,
+    models: Arc<RwLock<Models>>,
 }
 
 impl Catalog {
@@ -105,7 +110,7 @@ impl Catalog {
     }
 
     /// Every model with the states of its versions, in order of name and version.
-    pub fn list(&self) -> Vec<(Arc<str>, Vec<(u32, State)>)> {
+    pub fn list(&self) -> Vec<(Arc<str>, Versions)> {
         let models = self.models.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         models
             .iter()
@@ -114,7 +119,7 @@ impl Catalog {
     }
 
     /// The states of one model's versions; [`Kind::NotFound`] when there is no such model.
-    pub fn versions(&self, name: &str) -> Result<Vec<(u32, State)>> {
+    pub fn versions(&self, name: &str) -> Result<Versions> {
         let models = self.models.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         models
             .get(name)

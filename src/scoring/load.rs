@@ -24,8 +24,11 @@ use crate::frame::rows;
 use crate::frame::schema::{InputSchemas, Inputs, SINGLE_INPUT};
 use crate::model::manifest::ManifestError;
 use crate::model::{Bundle, BundleError};
-use crate::pool::{PoolSettings, StartError, WorkerPool};
+use crate::pool::{PoolSettings, StartError, Upkeep, WarmUp, WorkerPool};
 use crate::worker::protocol::LoadRequest;
+
+/// Made-up rows of a warm-up: R's compiler needs calls, not rows.
+const WARM_UP_ROWS: usize = 4;
 
 /// What loading needs to know of the server.
 #[derive(Debug, Clone)]
@@ -36,6 +39,8 @@ pub struct LoadContext {
     pub environment: Vec<(String, String)>,
     /// Workers per model version.
     pub workers: usize,
+    /// How workers are kept fit.
+    pub upkeep: Upkeep,
     /// Scoring slots over all models.
     pub slots: ScoringSlots,
     /// Limits, times and batching.
@@ -102,8 +107,10 @@ pub async fn load(
         version,
         executable: context.executable.clone(),
         environment: context.environment.clone(),
-        load: load_request(&bundle),
+        load: load_request(&bundle, context.settings.limits.max_reply_bytes),
+        warm_up: warm_up(&bundle, context.settings.limits.max_rows),
         size: context.workers,
+        upkeep: context.upkeep.clone(),
         load_timeout: context.settings.models.load_timeout,
         max_reply_bytes: context.settings.limits.max_reply_bytes,
     };
@@ -159,7 +166,7 @@ pub async fn load(
     }
 }
 
-fn load_request(bundle: &Bundle) -> LoadRequest {
+fn load_request(bundle: &Bundle, max_reply_bytes: usize) -> LoadRequest {
     let text = |path: &std::path::Path| path.to_string_lossy().into_owned();
     let inputs = match bundle.manifest.inputs.as_slice() {
         [] => vec![SINGLE_INPUT.to_owned()],
@@ -171,7 +178,27 @@ fn load_request(bundle: &Bundle) -> LoadRequest {
         packages: bundle.manifest.packages.clone(),
         predict: bundle.manifest.predict.clone(),
         inputs,
+        max_reply_bytes,
     }
+}
+
+/// Rows that a zygote warms up with: the sample, else made-up ones.
+fn warm_up(bundle: &Bundle, max_rows: usize) -> Option<WarmUp> {
+    let manifest = bundle.manifest.clone();
+    let has_script = bundle.script.is_some();
+    let sample = bundle.sample.clone();
+    manifest.warm_up.unwrap_or(true).then(|| {
+        WarmUp::new(move |loaded| {
+            // What is wrong with schemas or sample is reported where they are checked.
+            let schemas = manifest.schemas(loaded.columns.clone(), has_script).ok()?;
+            let options = DecodeOptions { max_rows, non_finite_strings: true };
+            match &sample {
+                Some(sample) => json::decode(sample.as_bytes(), &schemas, options).ok().map(|decoded| decoded.inputs),
+                None if schemas.iter().any(|(_, schema)| schema.columns.is_empty()) => None,
+                None => rows::from_schemas(&schemas, WARM_UP_ROWS),
+            }
+        })
+    })
 }
 
 fn scored_by(bundle: &Bundle) -> String {

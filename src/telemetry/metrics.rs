@@ -112,6 +112,12 @@ pub fn worker_rss(model: Model<'_>, bytes: u64) {
     gauge(&catalogue::WORKER_RSS, version(model)).set(bytes as f64);
 }
 
+/// Memory of all workers of a version in bytes, where a page that several share
+/// counts once in sum.
+pub fn worker_pss(model: Model<'_>, bytes: u64) {
+    gauge(&catalogue::WORKER_PSS, version(model)).set(bytes as f64);
+}
+
 /// A version was loaded, in so much time.
 pub fn model_loaded(model: Model<'_>, digest: &str, duration: Duration) {
     gauge(&catalogue::MODEL_LOAD, version(model)).set(duration);

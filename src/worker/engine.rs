@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
+use rustix::process::Pid;
 
 use super::protocol::{LoadRequest, LoadedModel, Predictions};
 use crate::error::Condition;
@@ -18,9 +19,20 @@ pub trait Engine {
     /// The condition that stopped it.
     fn load(&mut self, request: &LoadRequest) -> Result<LoadedModel, Condition>;
 
+    /// Collects garbage. In the zygote, so that few pages are written to after
+    /// the fork; in a worker, when nobody waits for it.
+    fn collect(&mut self);
+
     /// Called first in every forked worker: draws apart what the zygote's
     /// children must not share, such as the state of the random generator.
     fn after_fork(&mut self);
+
+    /// Called last in a forked worker that ends by itself.
+    fn before_exit(&mut self) {}
+
+    /// Called in the zygote when a worker has ended, however it did, to remove
+    /// what it left behind.
+    fn after_worker(&mut self, _worker: Pid) {}
 
     /// Scores one call. Must not panic on anything that a model can do.
     fn score(&mut self, inputs: &Inputs<RecordBatch>) -> Outcome;

@@ -6,6 +6,11 @@
 use std::io;
 
 use rustix::process::Pid;
+use rustix::thread::Timespec;
+
+/// A joined thread is gone within microseconds, unless the machine is busy.
+const SETTLE_ATTEMPTS: u32 = 20;
+const SETTLE_PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
 
 /// Which side of a fork this is.
 pub enum Fork {
@@ -21,7 +26,7 @@ pub enum Fork {
 /// When the process has more than one thread (a fork would copy locks that
 /// nobody is left to release), or the system refuses.
 pub fn fork() -> io::Result<Fork> {
-    let threads = thread_count()?;
+    let threads = settled_thread_count()?;
     if threads != 1 {
         return Err(io::Error::other(format!(
             "the zygote has {threads} threads and can't be forked; a package started threads while it was loaded \
@@ -42,11 +47,28 @@ pub fn fork() -> io::Result<Fork> {
     })
 }
 
-/// Ends a forked worker at once, without exit handlers: R's would remove the
-/// temporary folder that the zygote and all its children share.
+/// Ends a forked worker at once, without exit handlers: they are the zygote's, and
+/// would undo what its other children still use.
 pub fn exit_without_handlers(code: i32) -> ! {
     // SAFETY: _exit takes any code, touches no memory of ours and doesn't return.
     unsafe { libc::_exit(code) }
+}
+
+/// How many threads this process has, main thread included.
+///
+/// A thread that was joined a moment ago may still be listed: the kernel wakes
+/// the joiner first. So threads beside the main one get a little time to go.
+///
+/// # Errors
+/// `/proc` can't be read.
+pub fn settled_thread_count() -> io::Result<usize> {
+    for _ in 0..SETTLE_ATTEMPTS {
+        if thread_count()? == 1 {
+            return Ok(1);
+        }
+        let _ = rustix::thread::nanosleep(&SETTLE_PAUSE);
+    }
+    thread_count()
 }
 
 fn thread_count() -> io::Result<usize> {

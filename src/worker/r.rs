@@ -6,9 +6,13 @@
 mod convert;
 mod ffi;
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use arrow_array::RecordBatch;
+use rustix::process::{Pid, getpid};
 
 use self::ffi::{Object, Runtime};
 use super::engine::{Engine, Outcome};
@@ -32,6 +36,8 @@ pub struct REngine {
     /// Environment with the functions of `bootstrap.R`; missing when evaluating
     /// it failed, which loading then reports.
     functions: Result<Object, Condition>,
+    /// R's temporary folder; known once a bundle is loaded.
+    temporary_folder: Option<PathBuf>,
 }
 
 impl REngine {
@@ -39,7 +45,7 @@ impl REngine {
     pub fn start() -> Self {
         let runtime = Runtime::start();
         let functions = runtime.evaluate_source(BOOTSTRAP);
-        Self { runtime, functions }
+        Self { runtime, functions, temporary_folder: None }
     }
 
     fn call(&self, function: &str, arguments: &[&Object]) -> Result<Object, Condition> {
@@ -47,7 +53,7 @@ impl REngine {
         self.runtime.call(functions, function, arguments)
     }
 
-    fn try_load(&self, request: &LoadRequest) -> Result<LoadedModel, Condition> {
+    fn try_load(&mut self, request: &LoadRequest) -> Result<LoadedModel, Condition> {
         let options = self.load_options(request)?;
         let reply = self.call("load_bundle", &[&options])?;
         succeeded(&reply)?;
@@ -55,6 +61,7 @@ impl REngine {
             Some(columns) if !columns.is_null() => Some(read_columns(&columns)?),
             _ => None,
         };
+        self.temporary_folder = reply.get("temporary_folder").and_then(|folder| folder.string()).map(PathBuf::from);
         let packages = reply.get("packages");
         let names = packages.as_ref().map(Object::names).unwrap_or_default();
         let versions = packages.as_ref().map(Object::strings).unwrap_or_default();
@@ -65,6 +72,21 @@ impl REngine {
             columns,
             warnings: reply.get("warnings").map(|warnings| warnings.strings()).unwrap_or_default(),
         })
+    }
+
+    /// Where a worker has its temporary files: within the zygote's folder, whose end
+    /// removes all.
+    fn worker_folder(&self, worker: Pid) -> Option<PathBuf> {
+        Some(self.temporary_folder.as_ref()?.join(format!("worker-{worker}")))
+    }
+
+    fn use_folder(&self, folder: &Path) -> Result<(), Condition> {
+        DirBuilder::new()
+            .mode(0o700)
+            .create(folder)
+            .map_err(|error| ffi::condition("rscore_system", format!("{}: {error}", folder.display())))?;
+        let name = self.runtime.character(&[folder.to_string_lossy()])?;
+        self.runtime.replace_temporary_folder(|| succeeded(&self.call("own_temporary_folder", &[&name])?))
     }
 
     fn load_options(&self, request: &LoadRequest) -> Result<Object, Condition> {
@@ -125,17 +147,48 @@ impl Engine for REngine {
         self.try_load(request)
     }
 
+    fn collect(&mut self) {
+        self.runtime.expect_interrupt();
+        if let Err(condition) = self.call("collect_garbage", &[]) {
+            ffi::write_error_line(&format!("garbage could not be collected: {}", condition.message));
+        }
+    }
+
     fn after_fork(&mut self) {
         if let Err(condition) = self.call("fresh_worker", &[]) {
             // The message reaches the log through the pipe that collects R's output.
             ffi::write_error_line(&format!("a fresh worker could not be prepared: {}", condition.message));
         }
+        if let Some(folder) = self.worker_folder(getpid())
+            && let Err(condition) = self.use_folder(&folder)
+        {
+            let reason = condition.message;
+            ffi::write_error_line(&format!("a worker shares the temporary folder of its model: {reason}"));
+        }
+    }
+
+    fn before_exit(&mut self) {
+        // The zygote does so as well, unless it is gone.
+        self.after_worker(getpid());
+    }
+
+    fn after_worker(&mut self, worker: Pid) {
+        if let Some(folder) = self.worker_folder(worker) {
+            // Missing when the worker removed it. What can't be removed now is removed
+            // with the zygote's folder.
+            let _ = std::fs::remove_dir_all(folder);
+        }
     }
 
     fn score(&mut self, inputs: &Inputs<RecordBatch>) -> Outcome {
         let mut times = Times::default();
+        self.runtime.expect_interrupt();
         let (result, warnings, retire) = match self.try_score(inputs, &mut times) {
             Ok((predictions, warnings)) => (Ok(predictions), warnings, false),
+            // An interrupt that met R outside of the model's code is no sign of damage.
+            Err(failure) if failure.retire && self.runtime.was_interrupted() => {
+                (Err(interrupted()), failure.warnings, false)
+            }
             Err(failure) => (Err(failure.condition), failure.warnings, failure.retire),
         };
         Outcome { result, warnings, retire, convert: times.convert, score: times.score }
@@ -160,6 +213,11 @@ impl From<Condition> for Failure {
     fn from(condition: Condition) -> Self {
         Self { condition, warnings: Vec::new(), retire: true }
     }
+}
+
+/// As `bootstrap.R` says it.
+fn interrupted() -> Condition {
+    ffi::condition("rscore_interrupted", "the call was interrupted because it took too long".to_owned())
 }
 
 /// The `ok` of a reply of `bootstrap.R`, else the condition that it carries.

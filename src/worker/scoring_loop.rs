@@ -1,49 +1,85 @@
-//! A worker's life: wait for a call, score it, answer, until the front end
+//! A worker's life: wait for a request, do it, answer, until the front end
 //! closes the socket or the engine asks to be replaced.
 
 use std::io;
 use std::os::unix::net::UnixStream;
 
 use super::engine::Engine;
-use super::protocol::{ScoreCall, ScoreReply};
+use super::protocol::{Collected, ScoreCall, ScoreReply, WorkerRequest, encode_plain};
 use super::transport::{receive, send};
 use crate::error::Condition;
 
 /// Largest body of a call; the front end bounds calls far below.
 const MAX_CALL: usize = u32::MAX as usize;
 
-/// Answers calls until the peer closes the socket.
+/// Answers requests until the peer closes the socket.
 ///
 /// # Errors
 /// When the socket fails or the peer breaks the protocol; the process then ends
 /// and the front end forks another.
-pub fn run(engine: &mut dyn Engine, stream: &mut UnixStream) -> io::Result<()> {
+pub fn run(engine: &mut dyn Engine, stream: &mut UnixStream, max_reply_bytes: usize) -> io::Result<()> {
     while let Some(message) = receive(stream, MAX_CALL)? {
-        let call = ScoreCall::decode(&message.head, &message.body)?;
-        let outcome = engine.score(&call.inputs);
-        let mut reply = ScoreReply {
-            id: call.id,
-            outcome: outcome.result,
-            warnings: outcome.warnings,
-            retire: outcome.retire,
-            convert_nanoseconds: u64::try_from(outcome.convert.as_nanos()).unwrap_or(u64::MAX),
-            score_nanoseconds: u64::try_from(outcome.score.as_nanos()).unwrap_or(u64::MAX),
-        };
-        let bytes = match reply.encode() {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                reply.outcome = Err(Condition {
-                    class: vec!["rscore_reply_too_large".to_owned(), "error".to_owned()],
-                    message: format!("the predictions can't be sent: {error}"),
-                    call: None,
-                });
-                reply.encode()?
+        match WorkerRequest::decode(&message.head, &message.body)? {
+            WorkerRequest::Score(call) => {
+                if score(engine, stream, &call, max_reply_bytes)? == After::Leave {
+                    break;
+                }
             }
-        };
-        send(stream, &bytes)?;
-        if outcome.retire {
-            break;
+            WorkerRequest::Collect { id } => {
+                engine.collect();
+                send(stream, &encode_plain(&Collected { id })?)?;
+            }
         }
     }
     Ok(())
+}
+
+/// What a worker does after a call.
+#[derive(PartialEq, Eq)]
+enum After {
+    Stay,
+    Leave,
+}
+
+fn score(
+    engine: &mut dyn Engine,
+    stream: &mut UnixStream,
+    call: &ScoreCall,
+    max_reply_bytes: usize,
+) -> io::Result<After> {
+    let outcome = engine.score(&call.inputs);
+    let mut reply = ScoreReply {
+        id: call.id,
+        outcome: outcome.result,
+        warnings: outcome.warnings,
+        retire: outcome.retire,
+        convert_nanoseconds: u64::try_from(outcome.convert.as_nanos()).unwrap_or(u64::MAX),
+        score_nanoseconds: u64::try_from(outcome.score.as_nanos()).unwrap_or(u64::MAX),
+    };
+    let bytes = match reply.encode() {
+        Ok(bytes) if bytes.as_bytes().len() <= max_reply_bytes => bytes,
+        Ok(bytes) => {
+            let length = bytes.as_bytes().len();
+            reply.outcome = Err(too_large(&format!(
+                "they take {length} bytes, over the limit of {max_reply_bytes} (limits.max_reply_bytes)"
+            )));
+            reply.encode()?
+        }
+        Err(error) => {
+            reply.outcome = Err(too_large(&error.to_string()));
+            reply.encode()?
+        }
+    };
+    send(stream, &bytes)?;
+    Ok(if outcome.retire { After::Leave } else { After::Stay })
+}
+
+/// An answer in place of predictions that can't be sent; the caller may ask for
+/// fewer rows, and the worker is none the worse for it.
+fn too_large(why: &str) -> Condition {
+    Condition {
+        class: vec!["rscore_reply_too_large".to_owned(), "error".to_owned(), "condition".to_owned()],
+        message: format!("the predictions can't be sent: {why}"),
+        call: None,
+    }
 }

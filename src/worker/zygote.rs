@@ -1,23 +1,31 @@
-//! The zygote's life: load one bundle, then fork workers on request and report
-//! how they end. It is single-threaded, runs no request itself, and ends with
-//! all its workers when the front end closes the control socket.
+//! The zygote's life: load one bundle, warm up, then fork workers on request and
+//! report how they end. It is single-threaded, runs no caller's request itself,
+//! and ends with all its workers when the front end closes the control socket.
 
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, pidfd_open, pidfd_send_signal, waitid};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process_group, pidfd_open, pidfd_send_signal,
+    setpgid, waitid,
+};
 
 use super::engine::Engine;
 use super::fork::{Fork, exit_without_handlers, fork};
-use super::protocol::{ExitStatus, ZygoteReply, ZygoteRequest, decode_plain, encode_plain};
-use super::scoring_loop;
+use super::protocol::{ExitStatus, WarmUpRequest, ZygoteReply, ZygoteRequest, decode_plain, encode_plain};
 use super::transport::{receive, send};
+use super::{scoring_loop, warm_up};
+
+/// Largest body of a message: the rows of a warm-up. The sample that they come
+/// from is bounded far below.
+const MAX_BODY: usize = 256 * 1024 * 1024;
 
 /// A worker that has not been reaped.
 struct Child {
     id: u64,
+    pid: Pid,
     process: OwnedFd,
 }
 
@@ -44,28 +52,31 @@ pub fn run(mut control: UnixStream, engine: &mut dyn Engine) -> io::Result<()> {
     }
 
     let mut children = Vec::new();
-    match serve(&mut control, &mut children) {
+    match serve(engine, &mut control, &mut children) {
         Ok(Ending::Worker(stream)) => {
             // A worker must not hold the control socket open: that it closes is how
             // the front end learns that the zygote is gone.
             drop(control);
             drop(children);
-            serve_worker(engine, stream)
+            serve_worker(engine, stream, request.max_reply_bytes)
         }
         ended => {
             for child in &children {
                 // An idle worker has seen its own socket close; one that computes has
                 // nobody left to answer.
                 let _ = pidfd_send_signal(&child.process, Signal::KILL);
+                let _ = kill_process_group(child.pid, Signal::KILL);
             }
             ended.map(|_| ())
         }
     }
 }
 
-fn serve_worker(engine: &mut dyn Engine, mut stream: UnixStream) -> ! {
+fn serve_worker(engine: &mut dyn Engine, mut stream: UnixStream, max_reply_bytes: usize) -> ! {
+    // What model code starts belongs to its worker, and ends with it (see `reap`).
+    let _ = setpgid(None, None);
     engine.after_fork();
-    let code = match scoring_loop::run(engine, &mut stream) {
+    let code = match scoring_loop::run(engine, &mut stream, max_reply_bytes) {
         Ok(()) => 0,
         Err(error) => {
             // Reaches the log through the pipe that collects R's own output.
@@ -73,10 +84,11 @@ fn serve_worker(engine: &mut dyn Engine, mut stream: UnixStream) -> ! {
             1
         }
     };
+    engine.before_exit();
     exit_without_handlers(code)
 }
 
-fn serve(control: &mut UnixStream, children: &mut Vec<Child>) -> io::Result<Ending> {
+fn serve(engine: &mut dyn Engine, control: &mut UnixStream, children: &mut Vec<Child>) -> io::Result<Ending> {
     loop {
         let mut watched = vec![PollFd::new(&*control, PollFlags::IN)];
         watched.extend(children.iter().map(|child| PollFd::new(&child.process, PollFlags::IN)));
@@ -95,31 +107,62 @@ fn serve(control: &mut UnixStream, children: &mut Vec<Child>) -> io::Result<Endi
             {
                 let child = children.swap_remove(index);
                 reply(control, &ZygoteReply::Exited { id: child.id, status })?;
+                engine.after_worker(child.pid);
             }
         }
         if ready[0] {
-            let Some(message) = receive(control, 0)? else { return Ok(Ending::Closed) };
-            let ZygoteRequest::Fork { id } = decode_plain(&message.head)? else {
-                return Err(io::Error::other("a zygote loads only once"));
-            };
-            let Some(socket) = message.descriptor else {
-                return Err(io::Error::other("a request to fork came without a socket"));
-            };
-            match fork() {
-                Ok(Fork::Child) => return Ok(Ending::Worker(UnixStream::from(socket))),
-                Ok(Fork::Parent(pid)) => {
-                    // Before the next wait, so that the process id can't have been reused.
-                    let process = pidfd_open(pid, PidfdFlags::empty())?;
-                    children.push(Child { id, process });
-                    reply(control, &ZygoteReply::Forked { id, pid: pid.as_raw_nonzero().get() })?;
+            let Some(message) = receive(control, MAX_BODY)? else { return Ok(Ending::Closed) };
+            match decode_plain(&message.head)? {
+                ZygoteRequest::Load(_) => return Err(io::Error::other("a zygote loads only once")),
+                ZygoteRequest::WarmUp(_) if !children.is_empty() => {
+                    return Err(io::Error::other("a zygote warms up before its first fork"));
                 }
-                Err(error) => reply(control, &ZygoteReply::ForkFailed { id, reason: error.to_string() })?,
+                ZygoteRequest::WarmUp(request) => warm_up(engine, control, request, &message.body)?,
+                ZygoteRequest::Fork { id } => {
+                    if let Some(socket) = fork_worker(control, children, id, message.descriptor)? {
+                        return Ok(Ending::Worker(socket));
+                    }
+                }
             }
         }
     }
 }
 
+fn warm_up(engine: &mut dyn Engine, control: &mut UnixStream, request: WarmUpRequest, body: &[u8]) -> io::Result<()> {
+    let (calls, inputs) = request.decode(body)?;
+    let report = warm_up::run(engine, calls, &inputs)?;
+    reply(control, &ZygoteReply::WarmedUp(report))
+}
+
+/// Forks; gives the new worker its socket, and the zygote nothing.
+fn fork_worker(
+    control: &mut UnixStream,
+    children: &mut Vec<Child>,
+    id: u64,
+    socket: Option<OwnedFd>,
+) -> io::Result<Option<UnixStream>> {
+    let Some(socket) = socket else {
+        return Err(io::Error::other("a request to fork came without a socket"));
+    };
+    match fork() {
+        Ok(Fork::Child) => return Ok(Some(UnixStream::from(socket))),
+        Ok(Fork::Parent(pid)) => {
+            // Before the next wait, so that the process id can't have been reused.
+            let process = pidfd_open(pid, PidfdFlags::empty())?;
+            children.push(Child { id, pid, process });
+            reply(control, &ZygoteReply::Forked { id, pid: pid.as_raw_nonzero().get() })?;
+        }
+        Err(error) => reply(control, &ZygoteReply::ForkFailed { id, reason: error.to_string() })?,
+    }
+    Ok(None)
+}
+
+/// Takes note of a worker's end, and ends what its model code started and left
+/// running.
 fn reap(child: &Child) -> io::Result<Option<ExitStatus>> {
+    // Its pidfd said that it has ended, and it isn't reaped yet, so its process id
+    // can't have become the group of somebody else. An error means that nothing is left.
+    let _ = kill_process_group(child.pid, Signal::KILL);
     let status = waitid(WaitId::PidFd(child.process.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG)?;
     Ok(status.as_ref().map(exit_status))
 }

@@ -12,7 +12,8 @@ use arrow_array::types::Float64Type;
 use arrow_array::{Float64Array, RecordBatch, StringArray};
 use rscore::frame::schema::Inputs;
 use rscore::worker::protocol::{
-    ExitStatus, LoadRequest, ScoreCall, ScoreReply, ZygoteReply, ZygoteRequest, decode_plain, encode_plain,
+    Collected, ExitStatus, LoadRequest, ScoreCall, ScoreReply, WorkerRequest, ZygoteReply, ZygoteRequest, decode_plain,
+    encode_plain,
 };
 use rscore::worker::scoring_loop;
 use rscore::worker::transport::{receive_async, send_async, send_with_descriptor};
@@ -88,6 +89,12 @@ async fn conforms(stream: &mut UnixStream) {
     // A wrong number of rows is for the front end to judge.
     assert_eq!(values(&ask(stream, &call(11, "drop", &[Some(1.0), Some(2.0)])).await), [Some(4f64.to_bits())]);
 
+    // Between calls it collects garbage when it is asked to, and says when it has.
+    send_async(stream, &WorkerRequest::Collect { id: 77 }.encode().unwrap()).await.unwrap();
+    let received = receive_async(stream, LIMIT).await.unwrap().expect("an answer");
+    assert_eq!(decode_plain::<Collected>(&received.head).unwrap(), Collected { id: 77 });
+    assert_eq!(values(&ask(stream, &call(13, "double", &[Some(3.0)])).await), [Some(6f64.to_bits())]);
+
     // After endless recursion the engine answers and asks to be replaced.
     let reply = ask(stream, &call(12, "recurse", &[Some(1.0)])).await;
     assert!(reply.outcome.is_err());
@@ -99,7 +106,7 @@ async fn conforms(stream: &mut UnixStream) {
 async fn the_fake_engine_conforms() {
     let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
     ours.set_nonblocking(true).unwrap();
-    let worker = std::thread::spawn(move || scoring_loop::run(&mut FakeEngine, &mut theirs));
+    let worker = std::thread::spawn(move || scoring_loop::run(&mut FakeEngine, &mut theirs, LIMIT));
     conforms(&mut UnixStream::from_std(ours).unwrap()).await;
     worker.join().unwrap().unwrap();
 }
@@ -118,6 +125,7 @@ async fn the_r_engine_conforms() {
             packages: Vec::new(),
             predict: Vec::new(),
             inputs: vec!["data".to_owned()],
+            max_reply_bytes: LIMIT,
         }))
         .await;
     let ZygoteReply::Loaded(loaded) = zygote.answer().await else { panic!("not loaded") };

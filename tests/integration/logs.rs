@@ -53,10 +53,12 @@ async fn each_request_is_a_line_with_its_model_and_error_and_without_its_token()
     for (id, x, status) in [("good", 1, 200), ("bad", -1, 500)] {
         let request = Request::predict("talks", format!("[{{\"x\": {x}}}]")).header("X-Request-Id", id);
         assert_eq!(program.send(request).await.status, status);
-        let line = program
-            .logged("the request's line", |line| line["request.id"] == id && line["status"] == status)
-            .await;
-        assert_eq!((&line["model.name"], &line["rows"], &line["subject"]), (&"talks".into(), &1.into(), &"tester".into()));
+        let line =
+            program.logged("the request's line", |line| line["request.id"] == id && line["status"] == status).await;
+        assert_eq!(
+            (&line["model.name"], &line["rows"], &line["subject"]),
+            (&"talks".into(), &1.into(), &"tester".into())
+        );
         let error = line["error"].as_str().unwrap_or_default();
         assert_eq!(error.contains("no income below 0") && error.contains("simpleError"), status == 500, "{line}");
     }

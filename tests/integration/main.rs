@@ -13,5 +13,6 @@ mod stopping;
 mod support;
 mod tidy;
 mod tokens;
+mod warmth;
 mod workers;
 mod zoo;

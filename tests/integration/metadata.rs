@@ -25,7 +25,12 @@ fn setup() -> Setup {
         .file("homes", "expected.json", "[3]")
         .train("cars", "lm(mpg ~ wt + factor(gear), within(mtcars, gear <- as.character(gear)))")
         .file("broken", "score.R", "stop('weights.bin is missing')");
-    setup.repository.write("homes", 3, "score.R", "load <- function(dir) list()\nscore <- function(model, data) 3 * data$area");
+    setup.repository.write(
+        "homes",
+        3,
+        "score.R",
+        "load <- function(dir) list()\nscore <- function(model, data) 3 * data$area",
+    );
     setup
 }
 
@@ -58,9 +63,7 @@ async fn a_version_says_all_that_is_needed_to_use_it() {
     let mut details = get("/models/homes/versions/1").await;
     let digest = details.as_object_mut().unwrap().remove("digest").unwrap();
     assert!(digest.as_str().is_some_and(|digest| digest.len() == 64), "{digest}");
-    let column = |name, kind, nullable, levels: Value, unknown_level| {
-        json!({"name": name, "type": kind, "nullable": nullable, "levels": levels, "unknown_level": unknown_level})
-    };
+    let column = |name, kind, nullable, levels: Value, unknown_level| json!({"name": name, "type": kind, "nullable": nullable, "levels": levels, "unknown_level": unknown_level});
     assert_eq!(
         details,
         json!({

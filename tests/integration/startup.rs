@@ -40,11 +40,17 @@ async fn every_mistake_of_every_source_comes_at_once() {
     let directory = tempfile::tempdir().unwrap();
     let file = "[server]\nlisen = \"127.0.0.1:1\"\n[limits]\nmax_rows = 0\n[models]\ntimeout = \"soon\"\n";
     std::fs::write(directory.path().join(CONFIGURATION), file).unwrap();
-    let output =
-        run(directory.path(), &["serve", "--workers", "many"], &[("RSCORE_LOG__FILTER", "inof")]).await;
+    let output = run(directory.path(), &["serve", "--workers", "many"], &[("RSCORE_LOG__FILTER", "inof")]).await;
     let words = [
-        "lisen", "server.listen", "limits.max_rows", "models.timeout", "workers.count", "log.filter", "RSCORE_LOG__FILTER",
-        "tls.certificate", "auth.keys",
+        "lisen",
+        "server.listen",
+        "limits.max_rows",
+        "models.timeout",
+        "workers.count",
+        "log.filter",
+        "RSCORE_LOG__FILTER",
+        "tls.certificate",
+        "auth.keys",
     ];
     refused(&output, &words);
 }
@@ -54,8 +60,17 @@ async fn files_that_are_no_keys_are_all_named_before_a_port_is_opened() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("server.pem"), "no certificate").unwrap();
     std::fs::write(directory.path().join("tokens.pem"), "no key").unwrap();
-    let arguments =
-        ["serve", "--tls-certificate", "server.pem", "--tls-key", "missing.pem", "--auth-key", "tokens.pem", "--models", "."];
+    let arguments = [
+        "serve",
+        "--tls-certificate",
+        "server.pem",
+        "--tls-key",
+        "missing.pem",
+        "--auth-key",
+        "tokens.pem",
+        "--models",
+        ".",
+    ];
     refused(&run(directory.path(), &arguments, &[]).await, &["server.pem", "missing.pem", "tokens.pem"]);
 }
 
@@ -78,10 +93,9 @@ async fn development_mode_makes_its_own_keys_and_a_call_that_works() {
     let listeners = processes::listeners(program.processes()[0].id);
     assert!(listeners.len() == 2 && listeners.iter().all(|listener| listener.ip().is_loopback()), "{listeners:?}");
 
-    let line = eventually("a line to paste", || async {
-        program.output().into_iter().find(|line| line.starts_with("curl "))
-    })
-    .await;
+    let line =
+        eventually("a line to paste", || async { program.output().into_iter().find(|line| line.starts_with("curl ")) })
+            .await;
     let token = line.split("Bearer ").nth(1).and_then(|rest| rest.split('\'').next()).expect("a token");
     let request = Request::predict("double", ROW).header("Authorization", &format!("Bearer {token}"));
     assert_eq!(program.send(request).await.predictions(), [42.0]);

@@ -93,7 +93,8 @@ async fn a_drain_has_a_deadline() {
     assert_eq!(program.processes(), [], "the worker that was computing is gone too");
     let mut rest = Vec::new();
     let _ = within_deadline("the end of the connection", caller.stream.read_to_end(&mut rest)).await;
-    let lost = |line: &serde_json::Value| line["message"].as_str().is_some_and(|text| text.contains("1 requests unanswered"));
+    let lost =
+        |line: &serde_json::Value| line["message"].as_str().is_some_and(|text| text.contains("1 requests unanswered"));
     program.logged("what was lost", lost).await;
 }
 

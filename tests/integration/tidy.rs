@@ -44,7 +44,8 @@ const CRATES: &[(&str, &[&str])] = &[
 const ENVIRONMENT_READERS: &str = "src/config/";
 
 /// Files that hold `unsafe`.
-const UNSAFE_FILES: &[&str] = &["src/worker/r/ffi.rs", "src/worker/r/ffi/object.rs", "src/worker/fork.rs"];
+const UNSAFE_FILES: &[&str] =
+    &["src/worker/r/ffi.rs", "src/worker/r/ffi/interrupt.rs", "src/worker/r/ffi/object.rs", "src/worker/fork.rs"];
 
 /// Most lines of a file.
 const MAX_LINES: usize = 500;

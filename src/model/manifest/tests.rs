@@ -22,6 +22,7 @@ fn everything_is_read() {
         packages = ["randomForest"]
         script = "score.R"
         timeout = "10s"
+        warm_up = false
         unknown_columns = "ignore"
         [predict]
         type = "response"
@@ -34,6 +35,7 @@ fn everything_is_read() {
     )
     .unwrap();
     assert_eq!(manifest.timeout, Some(Duration::from_secs(10)));
+    assert_eq!(manifest.warm_up, Some(false));
     assert_eq!(
         manifest.predict,
         [("type".to_owned(), Argument::Character("response".to_owned())), ("n".to_owned(), Argument::Double(3.0))]
@@ -71,14 +73,16 @@ fn all_mistakes_come_at_once() {
         r#"
         packges = ["a"]
         timeout = "soon"
+        warm_up = "no"
         [columns]
         a = "dubble"
         b = { type = "double", levels = ["x"] }
         c = { type = "factor", levels = ["x", "x"] }
         "#,
     );
-    assert_eq!(problems.len(), 5, "{problems:?}");
+    assert_eq!(problems.len(), 6, "{problems:?}");
     assert!(problems[0].contains("did you mean 'packages'?"), "{problems:?}");
+    assert!(problems.iter().any(|problem| problem.contains("warm_up must be true or false")), "{problems:?}");
     assert!(problems.iter().any(|problem| problem.contains("columns.a has the unknown type 'dubble'")));
 }
 

@@ -16,7 +16,7 @@ use super::Shared;
 use crate::error::{Condition, Error, Kind, Result};
 use crate::frame::join::join;
 use crate::frame::schema::Inputs;
-use crate::pool::{ReservedWorker, WorkerLost};
+use crate::pool::{CallEnd, ReservedWorker};
 use crate::scoring::queue::Entry;
 use crate::scoring::slots::ScoringSlot;
 use crate::scoring::{Scored, StageTimes, independence};
@@ -26,15 +26,14 @@ use crate::worker::protocol::{Predictions, ScoreCall, ScoreReply};
 /// How many workers one request alone may end before it is given up.
 const ATTEMPTS: usize = 2;
 
+/// A joined call is given up when it takes so many times what such calls take.
+const PATIENCE_FACTOR: u32 = 20;
+
+/// Shortest time after which a joined call is given up.
+const LEAST_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Rows of a batch that an audit scores again.
 const AUDITED_ROWS: usize = 16;
-
-/// How a call ended.
-enum CallEnd {
-    Answered(Box<ScoreReply>),
-    Lost(WorkerLost),
-    TimedOut,
-}
 
 impl Shared {
     /// Scores a batch on a worker and answers all its members. The slot is held
@@ -73,10 +72,14 @@ impl Shared {
             _ => return self.score_each(Some(worker), batch).await,
         };
         let rows = joined.num_rows();
-        let deadline = batch.iter().map(|entry| entry.deadline).max().unwrap_or(started);
+        let last = batch.iter().map(|entry| entry.deadline).max().unwrap_or(started);
+        // One member that hangs must not take the others' time: a joined call that
+        // takes far longer than such calls do is given up, and its members go alone.
+        let patience = (self.cost().expected(rows) * PATIENCE_FACTOR).max(LEAST_PATIENCE);
+        let deadline = last.min(started + patience);
         let call = self.call_of(Inputs::single(joined));
         match self.call(&mut worker, &call, deadline).await {
-            CallEnd::Answered(reply) => {
+            Ok(reply) => {
                 let retire = reply.retire;
                 let times = reply_times(&reply);
                 self.log_warnings(&reply.warnings, "of several requests");
@@ -95,7 +98,7 @@ impl Shared {
                     }
                 }
             }
-            CallEnd::Lost(lost) => {
+            Err(CallEnd::Lost(lost)) => {
                 tracing::warn!(
                     model.name = %self.settings.model,
                     model.version = self.settings.version,
@@ -106,12 +109,9 @@ impl Shared {
                 self.pool.discard(worker, DeathReason::Crashed);
                 self.score_halves(batch).await
             }
-            CallEnd::TimedOut => {
-                self.pool.discard(worker, DeathReason::TimedOut);
-                for entry in batch {
-                    entry.answer(Err(too_late()));
-                }
-                None
+            Err(CallEnd::TimedOut { recovered }) => {
+                let worker = self.keep_if_recovered(worker, recovered);
+                self.score_each(worker, batch).await
             }
         }
     }
@@ -161,7 +161,7 @@ impl Shared {
                 },
             };
             match self.call(&mut reserved, &call, deadline).await {
-                CallEnd::Answered(reply) => {
+                Ok(reply) => {
                     self.log_warnings(&reply.warnings, &entry.request_id);
                     let worker = self.keep(reserved, reply.retire);
                     let times = reply_times(&reply);
@@ -169,10 +169,10 @@ impl Shared {
                         self.cost().observe(rows, times.score + times.convert);
                         metrics::batch((&self.settings.model, self.settings.version), rows);
                     }
-                    entry.answer(accept(*reply, rows, started.saturating_duration_since(arrived), times));
+                    entry.answer(accept(reply, rows, started.saturating_duration_since(arrived), times));
                     return worker;
                 }
-                CallEnd::Lost(lost) => {
+                Err(CallEnd::Lost(lost)) => {
                     tracing::warn!(
                         request.id = %entry.request_id,
                         model.name = %self.settings.model,
@@ -182,10 +182,9 @@ impl Shared {
                     );
                     self.pool.discard(reserved, DeathReason::Crashed);
                 }
-                CallEnd::TimedOut => {
-                    self.pool.discard(reserved, DeathReason::TimedOut);
+                Err(CallEnd::TimedOut { recovered }) => {
                     entry.answer(Err(too_late()));
-                    return None;
+                    return self.keep_if_recovered(reserved, recovered);
                 }
             }
         }
@@ -235,12 +234,14 @@ impl Shared {
         }
     }
 
-    async fn call(&self, worker: &mut ReservedWorker, call: &ScoreCall, deadline: Instant) -> CallEnd {
-        match timeout_at(deadline.into(), worker.score(call)).await {
-            Ok(Ok(reply)) => CallEnd::Answered(Box::new(reply)),
-            Ok(Err(lost)) => CallEnd::Lost(lost),
-            Err(_) => CallEnd::TimedOut,
-        }
+    /// Has a call scored; at its deadline R is interrupted.
+    async fn call(
+        &self,
+        worker: &mut ReservedWorker,
+        call: &ScoreCall,
+        deadline: Instant,
+    ) -> Result<ScoreReply, CallEnd> {
+        worker.score_until(call, deadline, self.pool.interrupt_grace()).await
     }
 
     fn call_of(&self, inputs: Inputs<RecordBatch>) -> ScoreCall {
@@ -254,6 +255,15 @@ impl Shared {
             return None;
         }
         Some(worker)
+    }
+
+    /// The worker if R stopped when it was interrupted; otherwise it is ended.
+    fn keep_if_recovered(&self, worker: ReservedWorker, recovered: bool) -> Option<ReservedWorker> {
+        if recovered {
+            return Some(worker);
+        }
+        self.pool.discard(worker, DeathReason::TimedOut);
+        None
     }
 
     async fn reserve_for(&self, batch: &[Entry]) -> Result<ReservedWorker> {

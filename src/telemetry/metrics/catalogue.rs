@@ -141,6 +141,13 @@ pub(super) static WORKER_RSS: Metric = metric(
     &["model", "version"],
     "Resident memory of all workers of a version; pages that they share count for each.",
 );
+pub(super) static WORKER_PSS: Metric = metric(
+    "rscore_worker_pss_bytes",
+    Kind::Gauge,
+    Some(Unit::Bytes),
+    &["model", "version"],
+    "Memory of all workers of a version; a page that several share counts in parts.",
+);
 pub(super) static MODEL_LOAD: Metric = metric(
     "rscore_model_load_seconds",
     Kind::Gauge,
@@ -187,6 +194,7 @@ pub static CATALOGUE: &[&Metric] = &[
     &WORKER_STARTS,
     &WORKER_DEATHS,
     &WORKER_RSS,
+    &WORKER_PSS,
     &MODEL_LOAD,
     &MODEL_INFO,
     &TLS_EXPIRY,

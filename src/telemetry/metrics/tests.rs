@@ -23,6 +23,7 @@ fn scraped() -> String {
         worker_started(boston, StartReason::Initial);
         worker_died(boston, DeathReason::Crashed);
         worker_rss(boston, 98_000_000);
+        worker_pss(boston, 12_000_000);
         model_loaded(boston, "abc", Duration::from_millis(72));
         model_unloaded(("old \"one\"\n", 1), "def");
         certificate_expiry(1_800_000_000);
@@ -98,6 +99,7 @@ fn values_end_up_where_they_belong() {
     assert_eq!(value("rscore_batch_rows_sum{"), 17.0);
     assert_eq!(value("rscore_workers{model=\"boston\",version=\"3\",state=\"idle\"}"), 2.0);
     assert_eq!(value("rscore_worker_rss_bytes{"), 98e6);
+    assert_eq!(value("rscore_worker_pss_bytes{"), 12e6);
     assert_eq!(value("rscore_model_load_seconds{"), 0.072);
     assert_eq!(value("rscore_model_info{model=\"boston\",version=\"3\",digest=\"abc\"}"), 1.0);
     assert_eq!(value("rscore_model_info{model=\"old \\\"one\\\"\\n\",version=\"1\",digest=\"def\"}"), 0.0);

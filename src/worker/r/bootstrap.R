@@ -48,6 +48,7 @@ load_bundle <- function(options) {
       ok = TRUE,
       class = as.character(class(model)),
       packages = attached_packages(model),
+      temporary_folder = normalizePath(tempdir()),
       r_version = as.character(getRversion()),
       columns = columns
     )
@@ -61,6 +62,25 @@ score_inputs <- function(inputs) {
   model <- state$model
   data <- inputs
   guarded(function() c(list(ok = TRUE), tabulate_result(score(model, data))))
+}
+
+# `verbose` is FALSE whatever the model's options say.
+collect_garbage <- function() {
+  gc(verbose = FALSE)
+  invisible(NULL)
+}
+
+# Has R make a temporary folder in `folder`, which it may remove when it ends; the
+# zygote's is shared and stays. Rust has R forget that one first.
+own_temporary_folder <- function(folder) {
+  guarded(function() {
+    before <- Sys.getenv("TMPDIR", unset = NA)
+    on.exit(if (is.na(before)) Sys.unsetenv("TMPDIR") else Sys.setenv(TMPDIR = before))
+    Sys.setenv(TMPDIR = folder)
+    made <- tempdir(check = TRUE)
+    if (!startsWith(made, folder)) stop("R made '", made, "' instead")
+    list(ok = TRUE)
+  })
 }
 
 # Runs first in each forked worker: without the seed that it shares with its

@@ -1,5 +1,5 @@
-//! R's C interface behind safe types. This file and `ffi/object.rs` are, with
-//! `worker/fork.rs`, the only ones that may be unsafe.
+//! R's C interface behind safe types. This file and those in `ffi/` are,
+//! with `worker/fork.rs`, the only ones that may be unsafe.
 //!
 //! Three rules make the rest of the engine safe:
 //!
@@ -16,6 +16,7 @@
 
 #![expect(unsafe_code, reason = "R's interface is C")]
 
+mod interrupt;
 mod object;
 
 use std::ffi::{CString, c_char, c_int, c_void};
@@ -30,6 +31,7 @@ use crate::error::Condition;
 
 unsafe extern "C" {
     static mut R_SignalHandlers: c_int;
+    static mut R_TempDir: *mut c_char;
     fn R_ToplevelExec(function: extern "C" fn(*mut c_void), data: *mut c_void) -> c_int;
 }
 
@@ -43,6 +45,10 @@ pub const NA_INTEGER: i32 = i32::MIN;
 
 /// The low word of the NaN that is R's `NA_real_` (`R_ValueOfNA` in arithmetic.c).
 const NA_REAL_LOW_WORD: u32 = 1954;
+
+/// Most of the C stack that R may use, in bytes, where the system sets no limit:
+/// what R itself takes then.
+const LARGEST_STACK: u64 = 16 * 1024 * 1024;
 
 /// R's `NA_real_`.
 pub const NA_REAL: f64 = f64::from_bits(0x7FF0_0000_0000_07A2);
@@ -69,7 +75,46 @@ impl Runtime {
             R_SignalHandlers = 0;
         }
         extendr_engine::start_r();
+        // extendr switches R's check of the C stack off, since it may run R on any
+        // thread. This is the main one, where the check is right and turns endless
+        // recursion into an R error instead of a crash.
+        let stack = rustix::process::getrlimit(rustix::process::Resource::Stack).current;
+        let usable = stack.map_or(LARGEST_STACK, |bytes| bytes.min(LARGEST_STACK)) / 100 * 90;
+        // SAFETY: a plain number that R compares with its use of the stack; R runs on
+        // this thread alone, and nothing of R is running now.
+        unsafe {
+            r::R_CStackLimit = usize::try_from(usable).unwrap_or(usize::MAX);
+        }
         Self { _this_thread_only: PhantomData }
+    }
+
+    /// Prepares for a call that SIGINT may interrupt.
+    pub fn expect_interrupt(&self) {
+        interrupt::expect();
+    }
+
+    /// Whether SIGINT came since [`Runtime::expect_interrupt`].
+    pub fn was_interrupted(&self) -> bool {
+        interrupt::happened()
+    }
+
+    /// Runs R code that gives this process a temporary folder of its own, by asking
+    /// R for one that can be written to (`tempdir(check = TRUE)`). On success R
+    /// forgets the folder that it had, and will not remove it when it ends.
+    ///
+    /// # Errors
+    /// The error that was raised; R then keeps the folder that it had.
+    pub fn replace_temporary_folder<T>(&self, code: impl FnOnce() -> Result<T, Condition>) -> Result<T, Condition> {
+        // SAFETY: R's pointer to the name of its folder, NUL-terminated, which R reads
+        // on this thread only and never writes through. An empty name is no folder, so
+        // R makes another one; the old name is not freed and can be put back.
+        let old = unsafe { (&raw mut R_TempDir).replace(c"".as_ptr().cast_mut()) };
+        let outcome = code();
+        if outcome.is_err() {
+            // SAFETY: as above.
+            unsafe { (&raw mut R_TempDir).write(old) };
+        }
+        outcome
     }
 
     /// Evaluates R source text in a new environment below the base package.

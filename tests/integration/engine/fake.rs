@@ -28,6 +28,8 @@ impl Engine for FakeEngine {
         })
     }
 
+    fn collect(&mut self) {}
+
     fn after_fork(&mut self) {}
 
     fn score(&mut self, inputs: &Inputs<RecordBatch>) -> Outcome {

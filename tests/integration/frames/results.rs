@@ -44,10 +44,7 @@ async fn every_shape_has_its_json() {
         ("matrix", json!([{"plus": 1.0, "minus": -1.0}, {"plus": 2.0, "minus": -2.0}])),
         ("bare_matrix", json!([{"V1": 1.0, "V2": 1.0}, {"V1": 2.0, "V2": 4.0}])),
         ("one_column", json!([1.0, 2.0])),
-        (
-            "frame",
-            json!([{"level": "1", "twice": 2, "odd name": true}, {"level": "2", "twice": 4, "odd name": false}]),
-        ),
+        ("frame", json!([{"level": "1", "twice": 2, "odd name": true}, {"level": "2", "twice": 4, "odd name": false}])),
         ("nested", json!([{"id": 1, "p.a": 1.0, "p.b": 1.0}, {"id": 2, "p.a": 2.0, "p.b": 1.0}])),
         ("array", json!([1.0, 2.0])),
     ] {

@@ -79,8 +79,20 @@ async fn values_of_every_type_come_back_as_they_were() {
 #[tokio::test]
 async fn doubles_come_back_to_the_bit() {
     let doubles = [
-        0.1 + 0.2, 1.0 / 3.0, f64::MAX, f64::MIN_POSITIVE, f64::EPSILON, 5e-324, 2.225_073_858_507_201e-308, -0.0,
-        9_007_199_254_740_991.0, 9_007_199_254_740_992.0, 1e22, 1e23, 123_456_789.123_456_79, 2e-5,
+        0.1 + 0.2,
+        1.0 / 3.0,
+        f64::MAX,
+        f64::MIN_POSITIVE,
+        f64::EPSILON,
+        5e-324,
+        2.225_073_858_507_201e-308,
+        -0.0,
+        9_007_199_254_740_991.0,
+        9_007_199_254_740_992.0,
+        1e22,
+        1e23,
+        123_456_789.123_456_79,
+        2e-5,
     ];
     let rows: Vec<Value> = doubles.iter().map(|d| json!({"d": d})).collect();
     let got: Vec<u64> = echo(&rows.into()).await.iter().map(|row| row["d"].as_f64().unwrap().to_bits()).collect();
@@ -111,7 +123,8 @@ async fn columns_of_nothing_but_null_keep_their_types() {
 
 #[tokio::test]
 async fn a_missing_predictor_gives_what_it_gives_in_r() {
-    let formulas = [("cars_lm", "lm(mpg ~ wt + hp, mtcars)"), ("cars_rpart", "rpart::rpart(mpg ~ wt + hp + disp, mtcars)")];
+    let formulas =
+        [("cars_lm", "lm(mpg ~ wt + hp, mtcars)"), ("cars_rpart", "rpart::rpart(mpg ~ wt + hp + disp, mtcars)")];
     let mut setup = Setup::new();
     for (name, expression) in formulas {
         setup = setup.train(name, expression);
@@ -122,7 +135,8 @@ async fn a_missing_predictor_gives_what_it_gives_in_r() {
         let body = if name == "cars_lm" { r#"[{"wt": null, "hp": 110}, {"wt": null, "hp": 300}]"# } else { body };
         let got = server.send(Request::predict(name, body)).await.predictions();
         let rows = "data.frame(wt = c(NA_real_, NA), hp = c(110, 300), disp = c(160, 400))";
-        let text = run_r(&format!("library(rpart); cat(sprintf('%.17g', predict({expression}, {rows})), sep = '\\n')"), &[]);
+        let text =
+            run_r(&format!("library(rpart); cat(sprintf('%.17g', predict({expression}, {rows})), sep = '\\n')"), &[]);
         let expected: Vec<Option<u64>> = text.lines().map(|line| line.parse().ok().map(f64::to_bits)).collect();
         let got: Vec<Option<u64>> = got.iter().map(|value| value.as_f64().map(f64::to_bits)).collect();
         assert_eq!(got, expected, "{name}");

@@ -91,7 +91,9 @@ async fn more_misfits_than_are_listed() {
 #[tokio::test]
 async fn no_rows_are_a_good_request() {
     let server = server().await;
-    for body in ["[]", r#"{"area": [], "rooms": [], "kind": []}"#, r#"{"columns": ["area", "rooms", "kind"], "data": []}"#] {
+    for body in
+        ["[]", r#"{"area": [], "rooms": [], "kind": []}"#, r#"{"columns": ["area", "rooms", "kind"], "data": []}"#]
+    {
         let reply = server.send(Request::post(PATH, body)).await;
         assert!(reply.predictions().is_empty(), "{body}");
     }

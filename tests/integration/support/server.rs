@@ -13,10 +13,10 @@ use rscore::auth::Verifier;
 use rscore::lifecycle::Drained;
 use tokio::sync::oneshot;
 
+use super::bundle::Repository;
 use super::endpoint::{EVERYTHING, Endpoint};
 use super::processes::{self, Process};
 use super::setup::Setup;
-use super::bundle::Repository;
 use super::{DEADLINE, keys, within_deadline};
 
 /// A running server. Dropping it stops it, and asserts that all requests were

@@ -36,6 +36,11 @@ check("expressions limit retires the worker", !result$ok && result$retire)
 result <- result_of("numeric(1e15)")
 check("exhausted memory retires the worker", !result$ok && result$retire && grepl("allocate", result$message))
 
+interrupt <- "tools::pskill(Sys.getpid(), tools::SIGINT); Sys.sleep(60)"
+result <- result_of(sprintf("warning('first'); tryCatch({ %s }, error = function(e) 1, warning = function(w) 2)", interrupt))
+check_equal("an interrupt is an error of its own class", result$class, c("rscore_interrupted", "error", "condition"))
+check_equal("an interrupt keeps the worker", list(result$ok, result$retire, result$warnings), list(FALSE, FALSE, "first"))
+
 output <- utils::capture.output(result <- result_of("print('hello'); data$x"))
 check("printing goes to stdout", identical(output, "[1] \"hello\"") && result$ok)
 notes <- utils::capture.output(result <- result_of("message('note'); data$x"), type = "message")

@@ -12,7 +12,8 @@ guarded <- function(code) {
     },
     error = function(condition) failure(condition, warnings$report()),
     interrupt = function(condition) {
-      failure(simpleError("R was interrupted", NULL), warnings$report())
+      interrupted <- list(message = "the call was interrupted because it took too long", call = NULL)
+      failure(structure(class = c("rscore_interrupted", "error", "condition"), interrupted), warnings$report())
     }
   )
 }
