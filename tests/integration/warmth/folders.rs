@@ -36,8 +36,12 @@ async fn path(bench: &Bench, what: &str) -> PathBuf {
 #[tokio::test]
 async fn each_worker_has_a_folder_of_its_own() {
     let bench = Bench::start_with(SCRIPT, |settings| settings.size = 2).await;
-    // The pool hands out its workers in turn.
-    let (one, other) = (path(&bench, "folder").await, path(&bench, "folder").await);
+    // While one worker is held the other one answers; the pool hands out first what
+    // came back last.
+    let held = bench.worker().await;
+    let one = path(&bench, "folder").await;
+    drop(held);
+    let other = path(&bench, "folder").await;
     assert_ne!(one, other);
     for folder in [&one, &other] {
         assert!(folder.is_dir() && folder.starts_with(bench.temporary()), "{}", folder.display());
@@ -52,8 +56,8 @@ async fn each_worker_has_a_folder_of_its_own() {
 #[tokio::test]
 async fn a_worker_that_quits_takes_nothing_from_its_siblings() {
     let bench = Bench::start_with(SCRIPT, |settings| settings.size = 2).await;
-    let file = path(&bench, "write").await;
     let mut worker = bench.worker().await;
+    let file = path(&bench, "write").await;
     let end = worker.score_until(&call("quit", 1.0), Instant::now() + PATIENCE, PATIENCE).await;
     assert!(end.is_err());
     bench.pool.discard(worker, DeathReason::Crashed);
