@@ -136,7 +136,7 @@ impl WorkerPool {
             Some(worker) => worker.ok(),
             None => {
                 // The worker was gone, and the pool began to fork another for us. We
-                // can't wait for that, but the place must be filled.
+                // can't wait for that, and held the place until now.
                 self.supervisor.refill();
                 None
             }
@@ -146,7 +146,6 @@ impl WorkerPool {
     /// Takes a worker out of the pool for good, ends it, and has it replaced.
     pub fn discard(&self, worker: ReservedWorker, reason: DeathReason) {
         Object::take(worker).end(reason);
-        self.supervisor.refill();
     }
 
     /// Name and version of the model.

@@ -114,12 +114,15 @@ impl deadpool::managed::Manager for Manager {
 
     async fn recycle(&self, worker: &mut Worker, _metrics: &Metrics) -> RecycleResult<io::Error> {
         if !worker.is_idle_and_alive() {
-            // Whoever asked may be content with another worker, or give up: the pool must
-            // not stay one short for that.
-            let _ = self.events.send(Event::Refill);
             return Err(RecycleError::message("the worker is gone or out of step"));
         }
         self.exchange_at_end_of_term(worker);
         Ok(())
+    }
+
+    /// A worker has left the pool, whose size was lowered before. The pool itself
+    /// forks another only for somebody who finds no idle one.
+    fn detach(&self, _worker: &mut Worker) {
+        let _ = self.events.send(Event::Refill);
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use deadpool::managed::{Pool, PoolError, TimeoutType, Timeouts};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::PoolSettings;
 use super::manager::Manager;
@@ -16,8 +17,8 @@ use super::zygote::{Event, Zygote, ZygoteSlot};
 use crate::telemetry::metrics::{self, DeathReason};
 use crate::worker::protocol::ExitStatus;
 
-/// Pause before the second attempt to start a zygote; doubles up to
-/// [`MAX_BACKOFF`].
+/// Pause before the second attempt to start a zygote or to fill the pool;
+/// doubles up to [`MAX_BACKOFF`].
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const MAX_BACKOFF: Duration = Duration::from_secs(30);
 
@@ -75,7 +76,22 @@ struct Watch {
 
 impl Watch {
     async fn run(&self, mut inbox: mpsc::UnboundedReceiver<Event>) {
-        while let Some(event) = inbox.recv().await {
+        let mut pause = FIRST_BACKOFF;
+        loop {
+            let event = if self.is_full() {
+                pause = FIRST_BACKOFF;
+                inbox.recv().await
+            } else {
+                // All places were held while the pool was to be filled, or forking failed.
+                match timeout(pause, inbox.recv()).await {
+                    Ok(event) => event,
+                    Err(_) => {
+                        pause = (pause * 2).min(MAX_BACKOFF);
+                        Some(Event::Refill)
+                    }
+                }
+            };
+            let Some(event) = event else { return };
             match event {
                 Event::WorkerEnded { id, status, expected } => self.note_death(id, status, expected),
                 Event::ZygoteEnded { generation } if generation == self.zygote.current().generation() => {
@@ -102,6 +118,11 @@ impl Watch {
                 );
             }
         }
+    }
+
+    fn is_full(&self) -> bool {
+        let status = self.workers.status();
+        status.size >= status.max_size
     }
 
     fn note_death(&self, id: u64, status: ExitStatus, expected: Option<DeathReason>) {
@@ -160,6 +181,8 @@ impl Watch {
 /// `deadpool` makes an object only for somebody who asks while none is idle, so
 /// this takes every idle worker for the moments that the forks last. Requests
 /// that come meanwhile wait in the pool's queue and get theirs as they return.
+/// When one of them holds a place already and waits for an idle worker, there may
+/// be none left for a fork; then the pool stays short, and the caller tries again.
 pub(super) async fn fill(workers: &Pool<Manager>) -> std::io::Result<()> {
     let mut held = Vec::new();
     while workers.status().size < workers.status().max_size {

@@ -31,6 +31,8 @@ async fn workers_outlive_their_zygote_and_another_one_takes_over() {
 
     // A worker of the first zygote dies; the second one forks its replacement.
     send_signal(workers[0], Signal::KILL);
+    // Nobody reports its death: the requests find out.
+    workers_without(&server, MODEL, 1, &workers[..1]).await;
     for _ in 0..4 {
         answers(&server).await;
     }
