@@ -25,8 +25,7 @@ const PASSED: [&str; 12] = [
 /// How R takes memory, unless the server's own environment says otherwise. A
 /// `predict` that copies its model allocates megabytes per call: with glibc's
 /// defaults each of these is mapped, zeroed page by page and given back to the
-/// kernel, which cost a third of the time of a random forest of 100 trees
-/// (`docs/performance.md`). R collects at half the heap that it would by default,
+/// kernel, which cost a third of the time of a random forest of 100 trees. R collects at half the heap that it would by default,
 /// since each worker has a heap of its own.
 const MEMORY: [(&str, &str); 3] =
     [("R_VSIZE", "32M"), ("MALLOC_MMAP_THRESHOLD_", "16777216"), ("MALLOC_TRIM_THRESHOLD_", "33554432")];
