@@ -67,6 +67,10 @@ pub fn run(mut control: UnixStream, engine: &mut dyn Engine) -> io::Result<()> {
                 let _ = pidfd_send_signal(&child.process, Signal::KILL);
                 let _ = kill_process_group(child.pid, Signal::KILL);
             }
+            for child in &children {
+                // The front end waits for this process alone: when it is gone, so are they.
+                let _ = waitid(WaitId::PidFd(child.process.as_fd()), WaitIdOptions::EXITED);
+            }
             ended.map(|_| ())
         }
     }
