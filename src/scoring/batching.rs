@@ -32,12 +32,13 @@ pub struct Situation {
 
 /// Most rows of the next batch: as many as are expected to be scored within the
 /// target and the earliest deadline, but no more than this worker's share while
-/// others are idle.
+/// others are idle. Rows that cost next to nothing are left out for neither: where
+/// one row alone takes longer than the target, small batches only lengthen the queue.
 pub fn cap(limits: &BatchLimits, situation: &Situation, cost: &CostModel) -> usize {
     let in_time = cost.rows_within(limits.target_latency.min(situation.time_left));
     let share = situation.queued_rows.div_ceil(situation.free_workers.max(1));
     let cheap = cost.rows_within_factor(CHEAP);
-    limits.max_rows.min(in_time).min(share.max(cheap)).max(1)
+    limits.max_rows.min(in_time.max(cheap)).min(share.max(cheap)).max(1)
 }
 
 /// How many of those who wait, in order, make up the next batch: as many as fit
@@ -130,6 +131,17 @@ mod tests {
         cost.observe(101, Duration::from_micros(2101));
         let situation = Situation { queued_rows: 10, free_workers: 2, time_left: Duration::from_secs(1) };
         assert!(cap(&limits(), &situation, &cost) >= 10);
+    }
+
+    #[test]
+    fn a_slow_call_is_not_made_slower_by_many() {
+        // 200 ms a call, whatever its rows: four times the target.
+        let mut cost = CostModel::default();
+        cost.observe(1, Duration::from_millis(200));
+        let situation = Situation { queued_rows: 100, free_workers: 1, time_left: Duration::from_secs(1) };
+        assert!(cap(&limits(), &situation, &cost) >= 100, "one call takes 200 ms, a hundred take 20 s");
+        cost.observe(101, Duration::from_millis(201));
+        assert!(cap(&limits(), &situation, &cost) >= 100);
     }
 
     #[test]
