@@ -47,14 +47,13 @@ async fn every_model_gives_the_numbers_of_r_and_every_bad_bundle_its_reason() {
     let zoo = directory.path();
     train(zoo);
     let index: Index = read(&zoo.join("index.json"));
-    let mut setup = Setup::new();
+    let setup = Setup::new();
     for model in &index.models {
         setup.repository.link(model, &zoo.join(model));
     }
     for failure in &index.failures {
         setup.repository.link(&failure.name, &zoo.join("failures").join(&failure.name));
     }
-    setup.settings.workers.count = 2;
     let server = setup.start().await;
 
     assert!(index.models.len() >= 15 && index.failures.len() >= 15, "the zoo is smaller than it was");
