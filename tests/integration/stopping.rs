@@ -88,7 +88,7 @@ async fn a_drain_has_a_deadline() {
     gate.begun().await;
     let started = Instant::now();
     program.signal(Signal::TERM);
-    assert!(program.ended().await.code().is_some(), "it ends by itself");
+    assert_eq!(program.ended().await.code(), Some(1), "it ends by itself, and says that requests were lost");
     assert!(started.elapsed() >= timeout && started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
     assert_eq!(program.processes(), [], "the worker that was computing is gone too");
     let mut rest = Vec::new();
