@@ -198,10 +198,9 @@ pub(super) async fn fill(workers: &Pool<Manager>) -> std::io::Result<()> {
 
 /// Has every idle worker looked at, as if it had been reserved and come back.
 pub(super) async fn visit_idle(workers: &Pool<Manager>) {
-    let at_once = Timeouts { wait: Some(Duration::ZERO), ..Timeouts::default() };
     let mut held = Vec::new();
     for _ in 0..workers.status().available {
-        match workers.timeout_get(&at_once).await {
+        match workers.timeout_get(&AT_ONCE).await {
             Ok(worker) => held.push(worker),
             // All are busy, or one that died could not be replaced, which is noted elsewhere.
             Err(_) => break,

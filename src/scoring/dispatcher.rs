@@ -138,7 +138,7 @@ impl Dispatcher {
             shared.queue().push(entry)?;
             shared.arrived.notify_one();
         }
-        answered.await.unwrap_or_else(|_| Err(Error::new(Kind::Unavailable, "the server is stopping")))
+        answered.await.unwrap_or_else(|_| Err(Error::internal("the scoring task ended without an answer")))
     }
 
     /// How many parts a request of that many rows is worth now.

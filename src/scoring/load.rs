@@ -122,7 +122,14 @@ pub async fn load(
         let scorer = Dispatcher::start(dispatch, pool.clone(), context.slots.clone());
         let timeout = bundle.manifest.timeout.unwrap_or(context.settings.models.timeout);
         let sample = check_sample(&bundle, &scorer, &schemas, timeout, context.settings.limits.max_rows).await?;
-        let row_independence = prove(&bundle, &pool, &schemas, sample.as_ref().map(|(inputs, _)| inputs)).await;
+        let row_independence = prove(
+            &bundle,
+            &pool,
+            &schemas,
+            sample.as_ref().map(|(inputs, _)| inputs),
+            context.settings.models.load_timeout,
+        )
+        .await;
         if row_independence.holds() {
             scorer.allow_joining();
         }
@@ -237,6 +244,7 @@ async fn prove(
     pool: &WorkerPool,
     schemas: &InputSchemas,
     sample: Option<&Inputs<RecordBatch>>,
+    limit: Duration,
 ) -> RowIndependence {
     let not_proved = |reason: String| RowIndependence::NotProved { reason };
     match bundle.manifest.row_independent {
@@ -257,14 +265,17 @@ async fn prove(
             "there are no rows to prove it with; give the bundle a sample.json of several rows".to_owned(),
         );
     };
-    let proof = match pool.reserve().await {
-        Ok(mut worker) => independence::prove(&mut worker, &rows).await,
-        Err(error) => Err(error.into()),
+    let proof = async {
+        match pool.reserve().await {
+            Ok(mut worker) => independence::prove(&mut worker, &rows).await,
+            Err(error) => Err(error.into()),
+        }
     };
-    match proof {
-        Ok(Ok(())) => RowIndependence::Proved { rows: rows.num_rows(), made_up },
-        Ok(Err(difference)) => not_proved(difference),
-        Err(lost) => not_proved(lost.to_string()),
+    match tokio::time::timeout(limit, proof).await {
+        Ok(Ok(Ok(()))) => RowIndependence::Proved { rows: rows.num_rows(), made_up },
+        Ok(Ok(Err(difference))) => not_proved(difference),
+        Ok(Err(lost)) => not_proved(lost.to_string()),
+        Err(_) => not_proved(format!("the proof took longer than {} s", limit.as_secs())),
     }
 }
 

@@ -164,3 +164,19 @@ async fn a_model_that_looks_at_the_whole_batch_is_not_joined() {
     assert_eq!(details["joins_requests"], Value::Bool(false), "{details}");
     assert_eq!(details["row_independence"]["state"], "not_proved", "{details}");
 }
+
+#[tokio::test]
+async fn a_proof_that_hangs_does_not_keep_the_model_from_being_served() {
+    let model = "slow_alone";
+    // Warm-up is off, so that the proof is the first to score.
+    let script = "score <- function(model, data) {\n  if (nrow(data) == 1 && data$x != 7) repeat {}\n  2 * data$x\n}";
+    let server = Setup::new()
+        .script(model, script)
+        .file(model, "rscore.toml", &format!("warm_up = false\n{MANIFEST}"))
+        .settings(|settings| settings.models.load_timeout = std::time::Duration::from_secs(3))
+        .start()
+        .await;
+    let details = server.send(Request::get("/models/slow_alone")).await.json();
+    assert_eq!(details["row_independence"]["reason"], "the proof took longer than 3 s", "{details}");
+    assert_eq!(server.send(Request::predict(model, row(7.0))).await.predictions(), [14.0]);
+}

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use arrow_array::RecordBatch;
-use tokio::time::timeout_at;
+use tokio::time::{timeout, timeout_at};
 
 use super::Shared;
 use crate::error::{Condition, Error, Kind, Result};
@@ -31,6 +31,9 @@ const PATIENCE_FACTOR: u32 = 20;
 
 /// Shortest time after which a joined call is given up.
 const LEAST_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Longest time of an audit, which holds a worker and a slot meanwhile.
+const AUDIT_LIMIT: Duration = Duration::from_secs(10);
 
 /// Rows of a batch that an audit scores again.
 const AUDITED_ROWS: usize = 16;
@@ -205,9 +208,10 @@ impl Shared {
         }
         let Some(batch) = call.inputs.as_single() else { return worker };
         let rows = batch.num_rows().min(AUDITED_ROWS);
-        match independence::same_alone(&mut worker, &batch.slice(0, rows), &predictions.batch.slice(0, rows)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(difference)) => {
+        let (again, answered) = (batch.slice(0, rows), predictions.batch.slice(0, rows));
+        match timeout(AUDIT_LIMIT, independence::same_alone(&mut worker, &again, &answered)).await {
+            Ok(Ok(Ok(()))) => {}
+            Ok(Ok(Err(difference))) => {
                 self.joining.store(false, Ordering::Relaxed);
                 metrics::row_independence_failed((&self.settings.model, self.settings.version));
                 tracing::error!(
@@ -216,7 +220,9 @@ impl Shared {
                     "rows of this model are not independent after all: {difference}; its requests are no longer joined"
                 );
             }
-            Err(lost) => tracing::warn!(error = %lost, "a worker was lost in an audit"),
+            Ok(Err(lost)) => tracing::warn!(error = %lost, "a worker was lost in an audit"),
+            // In the middle of a call the worker is of no use, and the pool replaces it.
+            Err(_) => tracing::warn!("an audit took longer than {} s and was given up", AUDIT_LIMIT.as_secs()),
         }
         worker
     }
