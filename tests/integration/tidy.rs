@@ -16,6 +16,7 @@ const LAYERS: &[&str] = &[
     "pem",
     "telemetry",
     "frame",
+    "store",
     "auth",
     "model",
     "tls",
@@ -23,6 +24,7 @@ const LAYERS: &[&str] = &[
     "worker",
     "pool",
     "scoring",
+    "batch",
     "http",
     "app",
     "cli",
@@ -36,6 +38,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("libR_sys", &[]),
     // Everything below the doors knows no web framework.
     ("actix", &["src/http.rs", "src/http/", "src/app.rs", "src/app/"]),
+    // Blob storage is spoken to in one place.
+    ("object_store", &["src/store.rs", "src/store/"]),
     // The names of all metrics are in one catalogue.
     ("metrics", &["src/telemetry/metrics.rs", "src/telemetry/metrics/"]),
 ];
