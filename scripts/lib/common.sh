@@ -11,6 +11,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 # shellcheck disable=SC2034  # used by the scripts that source this
 target_dir=${CARGO_TARGET_DIR:-target}
 
+# The binary that a cargo profile builds; cargo keeps those of dev in a folder of another name.
+binary_of() { printf '%s/%s/rscore\n' "$target_dir" "${1/#dev/debug}"; }
+
 say() { printf '%s\n' "$*"; }
 
 die() {
