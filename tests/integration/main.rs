@@ -5,6 +5,7 @@
 
 mod batching;
 mod engine;
+mod forecast;
 mod frames;
 mod logs;
 mod metadata;
