@@ -7,6 +7,8 @@ pub mod arguments;
 pub mod check;
 pub mod completions;
 pub mod config;
+pub mod health;
+pub mod man;
 pub mod output;
 pub mod serve;
 pub mod token;
@@ -48,7 +50,9 @@ enum Command {
     Check(check::CheckArguments),
     Token(TokenCommand),
     Config(config::ConfigArguments),
+    Health(health::HealthArguments),
     Completions(completions::CompletionsArguments),
+    Man(man::ManArguments),
     Worker(worker::WorkerArguments),
 }
 
@@ -102,7 +106,11 @@ fn dispatch(command: Command) -> ExitCode {
             let purpose = if arguments.dev { Purpose::Development } else { Purpose::Tool };
             with_settings(&arguments.settings, arguments.server.flags(), purpose, |loaded| config::print(&loaded))
         }
+        Command::Health(arguments) => with_settings(&arguments.settings, arguments.flags(), Purpose::Tool, |loaded| {
+            health::run(&arguments, loaded.settings.server.admin_listen)
+        }),
         Command::Completions(arguments) => completions::run(&arguments),
+        Command::Man(arguments) => man::run(&arguments),
         Command::Worker(arguments) => worker::run(&arguments),
     }
 }

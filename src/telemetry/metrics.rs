@@ -122,6 +122,12 @@ pub fn worker_pss(model: Model<'_>, bytes: u64) {
 pub fn model_loaded(model: Model<'_>, digest: &str, duration: Duration) {
     gauge(&catalogue::MODEL_LOAD, version(model)).set(duration);
     gauge(&catalogue::MODEL_INFO, with(model, digest.to_owned())).set(1.0);
+    // What may go wrong with it begins at zero: a counter that first appears as 1 has no
+    // increase that an alert could see.
+    for reason in DeathReason::ALL {
+        counter(&catalogue::WORKER_DEATHS, with(model, reason.name())).increment(0);
+    }
+    counter(&catalogue::INDEPENDENCE_FAILURES, version(model)).increment(0);
 }
 
 /// A version is no longer served.
@@ -162,6 +168,10 @@ fn start() {
     let commit = build::COMMIT.unwrap_or("unknown");
     gauge(&catalogue::BUILD_INFO, [build::VERSION.into(), commit.into(), build::PROFILE.into()]).set(1.0);
     gauge(&catalogue::IN_FLIGHT, []).set(0.0);
+    // From zero on, so that the first one is an increase.
+    for reason in labels::REJECTION_REASONS {
+        counter(&catalogue::REJECTED, [reason.into()]).increment(0);
+    }
 }
 
 fn version((name, version): Model<'_>) -> [SharedString; 2] {

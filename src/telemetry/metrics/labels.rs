@@ -6,6 +6,9 @@
 /// A model version that the catalog has, or nothing for a request that named none.
 pub type Model<'a> = (&'a str, u32);
 
+/// Why requests are turned away before any work is done for them.
+pub const REJECTION_REASONS: [&str; 5] = ["requests", "body_memory", "queue", "starting", "draining"];
+
 /// A stage between the last byte of a request and the first of its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Stage {
@@ -89,6 +92,9 @@ impl StartReason {
 }
 
 impl DeathReason {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Crashed, Self::TimedOut, Self::Memory, Self::Retired, Self::Stopped];
+
     /// Value of the label.
     pub fn name(self) -> &'static str {
         match self {

@@ -117,3 +117,14 @@ fn installing_again_gives_the_same_counts() {
     assert!(render().contains("rscore_rejected_total{reason=\"installed_twice\"} 1"), "{}", render());
     assert!(render().contains("rscore_build_info{"));
 }
+
+#[test]
+fn what_may_go_wrong_begins_at_zero() {
+    let text = scraped();
+    for zero in [
+        "rscore_rejected_total{reason=\"draining\"} 0",
+        "rscore_worker_deaths_total{model=\"boston\",version=\"3\",reason=\"memory\"} 0",
+    ] {
+        assert!(text.lines().any(|line| line == zero), "{zero} is not in\n{text}");
+    }
+}
