@@ -13,7 +13,7 @@ pub mod scope;
 #[cfg(test)]
 pub(crate) mod testing;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use bearer::bearer;
@@ -39,8 +39,16 @@ const REMEMBERED_TOKENS: usize = 10_000;
 /// Verifies bearer tokens.
 #[derive(Debug)]
 pub struct Verifier {
-    keys: KeySet,
+    settings: AuthSettings,
     expectations: Expectations,
+    current: RwLock<Arc<Current>>,
+}
+
+/// Keys, and what they vouched for: both are exchanged as one, so that a key
+/// which is taken away vouches for nothing any more.
+#[derive(Debug)]
+struct Current {
+    keys: KeySet,
     /// By SHA-256 of the token, so that a copy of memory holds no usable token.
     verified: Cache<[u8; 32], Arc<Verified>>,
 }
@@ -67,10 +75,21 @@ impl Verifier {
     /// Every mistake in every key file at once; also when no key is named.
     pub fn from_settings(settings: &AuthSettings) -> Result<Self, KeyErrors> {
         Ok(Self {
-            keys: KeySet::load(settings)?,
+            settings: settings.clone(),
             expectations: Expectations::from_settings(settings),
-            verified: Cache::new(REMEMBERED_TOKENS),
+            current: RwLock::new(Arc::new(Current::load(settings)?)),
         })
+    }
+
+    /// Reads the key files again; from now on only their keys vouch for tokens.
+    /// The keys from before stay in use when the files are wrong.
+    ///
+    /// # Errors
+    /// As for [`Verifier::from_settings`].
+    pub fn reload(&self) -> Result<(), KeyErrors> {
+        let next = Arc::new(Current::load(&self.settings)?);
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = next;
+        Ok(())
     }
 
     /// Checks signature and claims of a compact JWT, in this order: a claim is
@@ -89,16 +108,23 @@ impl Verifier {
         let key = sha256(token);
         // The claims are checked each time, so that a token which expires is refused
         // from that moment; only the signature is remembered.
-        if let Some(verified) = self.verified.get(&key) {
+        let current = Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner));
+        if let Some(verified) = current.verified.get(&key) {
             self.expectations.check(&verified.claims, now)?;
             return Ok(verified.principal.clone());
         }
-        let claims = self.keys.decode(token)?;
+        let claims = current.keys.decode(token)?;
         self.expectations.check(&claims, now)?;
         let principal =
             Principal { subject: claims.sub.clone().unwrap_or_default().into(), grants: Arc::new(claims.grants()) };
-        self.verified.insert(key, Arc::new(Verified { claims, principal: principal.clone() }));
+        current.verified.insert(key, Arc::new(Verified { claims, principal: principal.clone() }));
         Ok(principal)
+    }
+}
+
+impl Current {
+    fn load(settings: &AuthSettings) -> Result<Self, KeyErrors> {
+        Ok(Self { keys: KeySet::load(settings)?, verified: Cache::new(REMEMBERED_TOKENS) })
     }
 }
 

@@ -57,6 +57,8 @@ pub enum Kind {
     ModelFailed(Condition),
     /// The request ended its worker process twice.
     ModelCrashed,
+    /// A version that was to be loaded is not fit to serve.
+    NotLoaded,
     /// Starting, draining, or the model could not be loaded.
     Unavailable,
     /// The deadline of the request passed.
@@ -193,7 +195,7 @@ impl Error {
     /// Who is at fault.
     pub fn fault(&self) -> Fault {
         match self.kind {
-            Kind::ModelFailed(_) | Kind::ModelCrashed => Fault::Model,
+            Kind::ModelFailed(_) | Kind::ModelCrashed | Kind::NotLoaded => Fault::Model,
             Kind::Overloaded { .. } | Kind::Unavailable | Kind::DeadlineExceeded | Kind::Internal => Fault::Server,
             _ => Fault::Client,
         }

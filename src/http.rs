@@ -15,6 +15,7 @@ mod models;
 mod negotiate;
 mod offload;
 mod operator;
+mod reload;
 mod reply_body;
 mod request_id;
 mod respond;
@@ -46,6 +47,7 @@ use crate::auth::Verifier;
 use crate::config::settings::{LimitSettings, ServerSettings};
 use crate::lifecycle::{Drained, Lifecycle, Phase};
 use crate::scoring::catalog::Catalog;
+use crate::scoring::reload::Reloads;
 
 /// How long an answered connection may go on sending what nobody reads, so that
 /// the caller gets to see why it was refused; also the time for closing one.
@@ -81,6 +83,8 @@ pub struct HttpParts {
     pub verifier: Arc<Verifier>,
     /// Phase, and requests in flight.
     pub lifecycle: Lifecycle,
+    /// Has models loaded again.
+    pub reloads: Reloads,
     /// Writes the metrics of the process.
     pub render_metrics: RenderMetrics,
 }
@@ -115,6 +119,7 @@ impl Server {
             catalog,
             verifier,
             lifecycle,
+            reloads,
             render_metrics,
         } = parts;
         let callers_address = callers.local_addr()?;
@@ -130,6 +135,7 @@ impl Server {
             body_timeout: server.body_timeout,
             expose_model_errors: server.expose_model_errors,
             require_all,
+            reloads,
             render_metrics,
         });
         let drain_timeout = server.drain_timeout;
@@ -148,13 +154,13 @@ impl Server {
         self.operator_address
     }
 
-    /// Serves until `stop` resolves, then refuses new requests, waits for those
-    /// in flight up to the drain timeout, and closes everything. Says how the
-    /// drain ended.
+    /// Serves until `stop` resolves, goes on for the time that it says while not
+    /// being ready, then refuses new requests, waits for those in flight up to the
+    /// drain timeout, and closes everything. Says how the drain ended.
     ///
     /// # Errors
     /// When a listener ends by itself.
-    pub async fn run(self, stop: impl Future<Output = ()>) -> io::Result<Drained> {
+    pub async fn run(self, stop: impl Future<Output = Duration>) -> io::Result<Drained> {
         let Self { callers, operator, connections, lifecycle, drain_timeout, .. } = self;
         let (callers_handle, operator_handle) = (callers.handle(), operator.handle());
         let mut listeners = pin!(future::try_join(callers, operator));
@@ -162,7 +168,7 @@ impl Server {
             ended = &mut listeners => {
                 return Err(ended.err().unwrap_or_else(|| io::Error::other("the listeners ended without being asked to")));
             }
-            drained = async { stop.await; lifecycle.drain(drain_timeout).await } => drained,
+            drained = async { lifecycle.leave(stop.await, drain_timeout).await } => drained,
         };
         // Idle HTTP/1.1 connections close at once when told to. Idle HTTP/2
         // ones don't, and are cut off after CLOSE_SECONDS.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 /// What the server does at the moment. Phases follow each other in this order
 /// and never go back.
@@ -18,7 +19,10 @@ pub enum Phase {
     Starting,
     /// Requests are answered.
     Serving,
-    /// A stop was asked for: requests in flight go on, new ones are refused.
+    /// A stop was asked for: the server says that it is not ready and answers all
+    /// the same, until those who send requests have noticed.
+    Leaving,
+    /// Requests in flight go on, new ones are refused.
     Draining,
     /// The listeners are closed.
     Stopped,
@@ -30,6 +34,7 @@ impl Phase {
         match self {
             Self::Starting => "starting",
             Self::Serving => "serving",
+            Self::Leaving => "leaving",
             Self::Draining => "draining",
             Self::Stopped => "stopped",
         }
@@ -108,6 +113,17 @@ impl Lifecycle {
         self.shared.in_flight.load(Ordering::Acquire)
     }
 
+    /// Stays in [`Phase::Leaving`] for `grace`, then drains; both together take no
+    /// longer than `limit`.
+    pub async fn leave(&self, grace: Duration, limit: Duration) -> Drained {
+        let end = Instant::now() + limit;
+        if !grace.is_zero() {
+            self.advance(Phase::Leaving);
+            tokio::time::sleep(grace.min(limit)).await;
+        }
+        self.drain(end.saturating_duration_since(Instant::now())).await
+    }
+
     /// Goes to [`Phase::Draining`] and waits until nothing is in flight, at
     /// most for `limit`.
     pub async fn drain(&self, limit: Duration) -> Drained {
@@ -167,7 +183,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_idle_server_drains_at_once() {
-        let before = tokio::time::Instant::now();
+        let before = Instant::now();
         let lifecycle = Lifecycle::new();
         lifecycle.advance(Phase::Serving);
         assert_eq!(lifecycle.drain(LIMIT).await, Drained::Clean);
@@ -188,7 +204,7 @@ mod tests {
         pending("two are in flight");
         drop(first);
         pending("one is in flight");
-        let before = tokio::time::Instant::now();
+        let before = Instant::now();
         drop(second);
         assert_eq!(drain.await, Drained::Clean);
         assert_eq!(before.elapsed(), Duration::ZERO, "the drain waited for its limit");
@@ -198,8 +214,25 @@ mod tests {
     async fn a_drain_gives_up_at_its_limit() {
         let lifecycle = Lifecycle::new();
         let _stuck = lifecycle.begin_request();
-        let before = tokio::time::Instant::now();
+        let before = Instant::now();
         assert_eq!(lifecycle.drain(LIMIT).await, Drained::TimedOut { in_flight: 1 });
+        assert!(before.elapsed() >= LIMIT && before.elapsed() < LIMIT + Duration::from_secs(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_are_taken_for_a_while_and_the_whole_has_one_limit() {
+        let lifecycle = Lifecycle::new();
+        let _stuck = lifecycle.begin_request();
+        let before = Instant::now();
+        let grace = Duration::from_secs(5);
+        let mut phases = lifecycle.subscribe();
+        let (drained, ()) = tokio::join!(lifecycle.leave(grace, LIMIT), async {
+            phases.wait_for(|phase| *phase == Phase::Leaving).await.expect("the lifecycle lives");
+            assert_eq!(before.elapsed(), Duration::ZERO);
+            phases.wait_for(|phase| *phase == Phase::Draining).await.expect("the lifecycle lives");
+            assert!(before.elapsed() >= grace);
+        });
+        assert_eq!(drained, Drained::TimedOut { in_flight: 1 });
         assert!(before.elapsed() >= LIMIT && before.elapsed() < LIMIT + Duration::from_secs(1));
     }
 

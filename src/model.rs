@@ -5,6 +5,7 @@
 pub mod bundle;
 pub mod manifest;
 pub mod repository;
+pub mod watch;
 
 pub use bundle::{Bundle, BundleError};
 pub use manifest::Manifest;

@@ -14,6 +14,7 @@ mod warm_up;
 mod worker;
 mod zygote;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -167,6 +168,11 @@ impl WorkerPool {
     pub fn busy(&self) -> usize {
         let status = self.workers.status();
         status.size.saturating_sub(status.available)
+    }
+
+    /// Workers that ended so far, by reason.
+    pub fn ended(&self) -> BTreeMap<&'static str, u64> {
+        self.supervisor.ended()
     }
 
     /// Process ids of the zygote (first) and its workers, for tests and memory metrics.

@@ -8,8 +8,10 @@ pub mod dispatcher;
 pub mod independence;
 pub mod load;
 pub mod queue;
+pub mod reload;
 pub mod slots;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -76,6 +78,17 @@ pub struct StageTimes {
     pub score: Duration,
 }
 
+/// The workers of one generation of a model version.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct WorkerCounts {
+    /// Workers that wait for a call.
+    pub idle: usize,
+    /// Workers that are scoring.
+    pub busy: usize,
+    /// Workers that ended since the generation was loaded, by reason.
+    pub ended: BTreeMap<&'static str, u64>,
+}
+
 /// Something that scores requests of one model version.
 pub trait Score: Send + Sync {
     /// Scores one request. Dropping the future abandons the answer, not the
@@ -84,6 +97,11 @@ pub trait Score: Send + Sync {
 
     /// Workers that are alive, busy or idle, for readiness.
     fn ready_workers(&self) -> usize;
+
+    /// What the workers do at the moment, and how many have ended.
+    fn workers(&self) -> WorkerCounts {
+        WorkerCounts { idle: self.ready_workers(), ..WorkerCounts::default() }
+    }
 
     /// Whether rows of different requests share calls at the moment.
     fn joins_requests(&self) -> bool {

@@ -238,3 +238,21 @@ proptest! {
         prop_assert!(verifier().verify(&changed).is_err());
     }
 }
+
+#[test]
+fn a_key_that_is_taken_away_vouches_for_nothing_any_more() {
+    let files = Files::new();
+    let settings = files.settings(&PAIRS[1].public_pem);
+    let verifier = Verifier::from_settings(&settings).unwrap();
+    let (old, new) = (PAIRS[1].sign(&claims()), PAIRS[2].sign(&claims()));
+    assert!(verifier.verify(&old).is_ok(), "and its signature is remembered");
+
+    std::fs::write(&settings.keys[0], "no key").unwrap();
+    assert!(verifier.reload().is_err());
+    assert!(verifier.verify(&old).is_ok(), "a bad file changes nothing");
+
+    std::fs::write(&settings.keys[0], &PAIRS[2].public_pem).unwrap();
+    verifier.reload().unwrap();
+    assert!(verifier.verify(&old).is_err());
+    assert!(verifier.verify(&new).is_ok());
+}

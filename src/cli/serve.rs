@@ -6,18 +6,18 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::arguments::{ServerArguments, SettingsArguments};
 use super::{BAD_CONFIGURATION, output};
-use crate::app::{Application, Parts};
+use crate::app::{Application, Credentials, Parts};
 use crate::auth::Verifier;
 use crate::config::{Settings, reference, worker_environment};
 use crate::lifecycle::Drained;
-use crate::telemetry::metrics;
-use crate::tls;
+use crate::tls::ServerCertificate;
 use crate::tls::development::DevelopmentFiles;
 
 /// Serve models over HTTPS
@@ -53,13 +53,13 @@ pub fn run(arguments: &ServeArguments, mut settings: Settings) -> ExitCode {
         Ok(files) => files,
         Err(error) => return output::fail(&error),
     };
-    match secure_parts(&settings) {
-        Ok((tls, verifier)) => {
+    match credentials(&settings) {
+        Ok(credentials) => {
             let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
                 Ok(runtime) => runtime,
                 Err(error) => return output::fail(&format!("the runtime can't be started: {error}")),
             };
-            match runtime.block_on(serve(settings, tls, verifier, development)) {
+            match runtime.block_on(serve(settings, credentials, development)) {
                 Ok(true) => ExitCode::SUCCESS,
                 // The log has said how many were lost.
                 Ok(false) => ExitCode::FAILURE,
@@ -73,31 +73,33 @@ pub fn run(arguments: &ServeArguments, mut settings: Settings) -> ExitCode {
     }
 }
 
-type SecureParts = (Option<Arc<rustls::ServerConfig>>, Verifier);
-
 /// Reads certificate and keys before anything else is started; all that is wrong
 /// with either is said at once.
-fn secure_parts(settings: &Settings) -> Result<SecureParts, String> {
+fn credentials(settings: &Settings) -> Result<Credentials, String> {
     let verifier = Verifier::from_settings(&settings.auth).map_err(|error| error.to_string());
-    let tls = match settings.server.insecure_http {
+    let certificate = match settings.server.insecure_http {
         true => Ok(None),
-        false => tls::server_config(&settings.tls).map(Some).map_err(|error| error.to_string()),
+        false => ServerCertificate::load(&settings.tls).map(Some).map_err(|error| error.to_string()),
     };
-    match (tls, verifier) {
-        (Ok(tls), Ok(verifier)) => Ok((tls, verifier)),
-        (tls, verifier) => Err([tls.err(), verifier.err()].into_iter().flatten().collect::<Vec<_>>().join("\n")),
+    match (certificate, verifier) {
+        (Ok(certificate), Ok(verifier)) => {
+            Ok(Credentials { certificate: certificate.map(Arc::new), verifier: Arc::new(verifier) })
+        }
+        (certificate, verifier) => {
+            Err([certificate.err(), verifier.err()].into_iter().flatten().collect::<Vec<_>>().join("\n"))
+        }
     }
 }
 
 /// Whether every accepted request was answered.
 async fn serve(
     settings: Settings,
-    tls: Option<Arc<rustls::ServerConfig>>,
-    verifier: Verifier,
+    credentials: Credentials,
     development: Option<DevelopmentFiles>,
 ) -> io::Result<bool> {
     // Before the listeners open, so that a signal in between is not lost.
-    let stop = Stop::listen()?;
+    let stop = Stop::listen(settings.server.shutdown_delay)?;
+    let mut hangup = signal(SignalKind::hangup())?;
     if settings.server.insecure_http {
         tracing::warn!(
             "server.insecure_http is on: callers and their tokens are not protected by TLS; \
@@ -106,17 +108,10 @@ async fn serve(
     }
     let callers = bind("server.listen", settings.server.listen)?;
     let operator = bind("server.admin_listen", settings.server.admin_listen)?;
-    if tls.is_some()
-        && let Ok(expiry) = tls::certificate_expiry(&settings.tls)
-    {
-        metrics::install();
-        metrics::certificate_expiry(expiry);
-    }
     let application = Application::start(Parts {
         callers,
         operator,
-        tls,
-        verifier: Arc::new(verifier),
+        credentials,
         executable: std::env::current_exe()?,
         environment: worker_environment(&settings.workers),
         settings: settings.clone(),
@@ -124,6 +119,13 @@ async fn serve(
     let (callers, operator) = (application.callers_address(), application.operator_address());
     tracing::info!("listening on {callers} for callers and on {operator} for the operator");
 
+    let reread = application.reread();
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            tracing::info!("SIGHUP: the model repository, certificate and keys are looked at again");
+            reread();
+        }
+    });
     let loaded = application.loaded();
     let catalog = application.catalog().clone();
     tokio::spawn(async move {
@@ -152,30 +154,33 @@ fn bind(key: &str, address: SocketAddr) -> io::Result<TcpListener> {
 
 /// The signals that end the server.
 struct Stop {
+    delay: Duration,
     terminate: Signal,
     interrupt: Signal,
 }
 
 impl Stop {
-    fn listen() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    fn listen(delay: Duration) -> io::Result<Self> {
+        Ok(Self { delay, terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    /// Resolves at the first SIGTERM or SIGINT. A second one ends the process at
-    /// once; workers end with their sockets.
-    async fn asked(mut self) {
-        self.next().await;
+    /// Resolves at the first SIGTERM or SIGINT, with the time for which requests are
+    /// still taken: load balancers send the first, people at a terminal the second. A
+    /// second one ends the process at once; workers end with their sockets.
+    async fn asked(mut self) -> Duration {
+        let delay = self.next().await;
         tokio::spawn(async move {
             self.next().await;
             output::complain(&"stopped at once by a second signal");
             exit_at_once();
         });
+        delay
     }
 
-    async fn next(&mut self) {
+    async fn next(&mut self) -> Duration {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => self.delay,
+            _ = self.interrupt.recv() => Duration::ZERO,
         }
     }
 }

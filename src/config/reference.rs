@@ -58,10 +58,22 @@ pub const ENTRIES: &[Entry] = &[
     entry("server.head_timeout", DURATION, "How long a TLS handshake and the head of a request may take."),
     entry("server.body_timeout", DURATION, "How long the body of a request may take to arrive."),
     entry(
+        "server.shutdown_delay",
+        DURATION,
+        "How long a server that got SIGTERM goes on taking requests while /readyz says no, so that load balancers \
+         notice. SIGINT does not wait.",
+    ),
+    entry(
         "server.drain_timeout",
         DURATION,
-        "How long requests in flight may go on after a stop was asked for. Keep it below the grace period of what \
-         stops the server, 30s on Kubernetes.",
+        "How long a stop may take, server.shutdown_delay included, before requests that are not answered are lost. \
+         Keep it below the grace period of what stops the server, 30s on Kubernetes.",
+    ),
+    entry(
+        "server.credentials_interval",
+        DURATION,
+        "How often the files of certificate and token keys are looked at and, when they changed, read again. \
+         0s means only at SIGHUP.",
     ),
     entry(
         "server.expose_model_errors",
@@ -93,6 +105,23 @@ pub const ENTRIES: &[Entry] = &[
         "models.require_all",
         SWITCH,
         "Whether one model that can't be loaded makes the server unready. When false the others are served.",
+    ),
+    entry(
+        "models.poll_interval",
+        DURATION,
+        "How often the repository is looked at for versions that are new, changed or gone. 0s means only at SIGHUP \
+         and when a reload is asked for.",
+    ),
+    entry(
+        "models.settle",
+        DURATION,
+        "How long a changed folder must look the same before it is loaded, so that one which is still being copied \
+         is left alone. Renaming a whole folder into place is safe without.",
+    ),
+    entry(
+        "models.drain_timeout",
+        DURATION,
+        "How long requests of a replaced or removed generation may go on before its workers are ended.",
     ),
     entry("models.load_timeout", DURATION, "How long loading one version of a model may take."),
     entry(

@@ -52,9 +52,17 @@ pub struct ServerSettings {
     /// How long the body may take.
     #[serde(with = "super::duration")]
     pub body_timeout: Duration,
-    /// How long requests in flight may go on after a stop was asked for.
+    /// How long a server that was asked to stop goes on taking requests, while
+    /// its readiness says no.
+    #[serde(with = "super::duration")]
+    pub shutdown_delay: Duration,
+    /// How long a stop may take, until requests that are not answered are lost.
     #[serde(with = "super::duration")]
     pub drain_timeout: Duration,
+    /// How often the files of certificate and keys are looked at; zero means only
+    /// at SIGHUP.
+    #[serde(with = "super::duration")]
+    pub credentials_interval: Duration,
     /// Whether callers see the message of an R error.
     pub expose_model_errors: bool,
 }
@@ -96,6 +104,16 @@ pub struct ModelSettings {
     pub path: PathBuf,
     /// Whether one model that can't be loaded makes the server unready.
     pub require_all: bool,
+    /// How often the repository is looked at for changes; zero means only when
+    /// asked to.
+    #[serde(with = "super::duration")]
+    pub poll_interval: Duration,
+    /// How long a changed folder must look the same before it is loaded.
+    #[serde(with = "super::duration")]
+    pub settle: Duration,
+    /// How long requests of a generation that was replaced may go on.
+    #[serde(with = "super::duration")]
+    pub drain_timeout: Duration,
     /// How long loading one version may take.
     #[serde(with = "super::duration")]
     pub load_timeout: Duration,
@@ -202,7 +220,9 @@ impl Default for ServerSettings {
             keep_alive: Duration::from_secs(75),
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(60),
+            shutdown_delay: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(25),
+            credentials_interval: Duration::from_secs(10),
             expose_model_errors: true,
         }
     }
@@ -226,6 +246,9 @@ impl Default for ModelSettings {
         Self {
             path: PathBuf::from("models"),
             require_all: true,
+            poll_interval: Duration::from_secs(5),
+            settle: Duration::from_secs(2),
+            drain_timeout: Duration::from_secs(5 * 60),
             load_timeout: Duration::from_secs(120),
             timeout: Duration::from_secs(30),
         }

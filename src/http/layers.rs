@@ -76,6 +76,7 @@ fn scope(request: &HttpRequest, operation: &Operation) -> Scope {
     match operation.needs {
         Needs::ScoreModelInPath => Scope::Score(request.match_info().query("name").to_owned()),
         Needs::ModelsRead => Scope::ModelsRead,
+        Needs::ModelsWrite => Scope::ModelsWrite,
     }
 }
 
@@ -90,7 +91,7 @@ fn check_phase(phase: Phase, operation: &Operation) -> Result<(), Error> {
         Phase::Starting if operation.needs == Needs::ScoreModelInPath => {
             refuse("starting", "the server is loading its models; try again later")
         }
-        Phase::Starting | Phase::Serving => Ok(()),
+        Phase::Starting | Phase::Serving | Phase::Leaving => Ok(()),
         Phase::Draining | Phase::Stopped => {
             refuse("draining", "the server is shutting down; try again, on a new connection")
         }
@@ -107,7 +108,8 @@ fn finish(mut exchange: Exchange, response: HttpResponse, unread: Option<Payload
     });
     exchange.record.answered(head.status());
     head.headers_mut().insert(request_id::X_REQUEST_ID, request_id::header_value(&exchange.record.request_id));
-    if exchange.state.lifecycle.phase() >= Phase::Draining {
+    // Who connects again comes to where the load balancer sends it.
+    if exchange.state.lifecycle.phase() >= Phase::Leaving {
         head.head_mut().set_connection_type(actix_web::http::ConnectionType::Close);
     }
     head.set_body(ReplyBody::new(body, exchange.record, unread))

@@ -13,7 +13,8 @@ use super::model_path;
 use super::respond::Failure;
 use crate::error::{Error, Kind};
 use crate::frame::schema::{InputSchemas, Schema};
-use crate::scoring::catalog::{State, StateName};
+use crate::scoring::WorkerCounts;
+use crate::scoring::catalog::{LastError, State, StateName};
 use crate::scoring::independence::RowIndependence;
 
 /// Body of `GET /models`.
@@ -46,6 +47,16 @@ struct Details<'a> {
     /// Why loading failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
+    /// Which load of the version this is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    generation: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    loaded_at: Option<jiff::Timestamp>,
+    /// Whether a generation is being loaded now.
+    loading: bool,
+    /// Why the last attempt to load it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_error: Option<&'a LastError>,
     #[serde(flatten)]
     loaded: Option<Loaded<'a>>,
     versions: Vec<VersionState>,
@@ -66,6 +77,7 @@ struct Loaded<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     sample: Option<&'a RawValue>,
     workers_ready: usize,
+    workers: WorkerCounts,
     /// Whether requests share calls of R now.
     joins_requests: bool,
     row_independence: &'a RowIndependence,
@@ -94,9 +106,9 @@ impl Serialize for InputsByName<'_> {
 /// `GET /models`
 pub(crate) async fn list(exchange: &mut Exchange) -> Result<HttpResponse, Failure> {
     let models = exchange.state.catalog.list().into_iter().map(|(name, versions)| ModelSummary {
-        name,
-        default_version: default_version(&versions),
+        default_version: exchange.state.catalog.default_version(&name),
         versions: states(&versions),
+        name,
     });
     Ok(HttpResponse::Ok().json(ModelList { models: models.collect() }))
 }
@@ -105,12 +117,13 @@ pub(crate) async fn list(exchange: &mut Exchange) -> Result<HttpResponse, Failur
 pub(crate) async fn details(exchange: &mut Exchange) -> Result<HttpResponse, Failure> {
     let (name, asked) = model_path::parse(&exchange.request)?;
     let versions = exchange.state.catalog.versions(name)?;
-    let default_version = default_version(&versions);
+    let default_version = exchange.state.catalog.default_version(name);
     let wanted = asked.or(default_version);
     let Some((version, state)) = versions.iter().find(|(version, _)| Some(*version) == wanted) else {
         let detail = format!("model '{name}' has no such version; GET /models/{name} lists them");
         return Err(Error::new(Kind::NotFound, detail).into());
     };
+    let history = exchange.state.catalog.history(name, *version).unwrap_or_default();
     Ok(HttpResponse::Ok().json(Details {
         name,
         version: *version,
@@ -119,6 +132,10 @@ pub(crate) async fn details(exchange: &mut Exchange) -> Result<HttpResponse, Fai
             State::Failed { reason } => Some(reason),
             _ => None,
         },
+        generation: history.generation,
+        loaded_at: history.loaded_at,
+        loading: history.loading,
+        last_error: history.last_error.as_ref(),
         loaded: loaded(state),
         versions: states(&versions),
         default_version,
@@ -139,6 +156,7 @@ fn loaded(state: &State) -> Option<Loaded<'_>> {
         inputs: InputsByName(&info.schemas),
         sample: info.sample.as_deref(),
         workers_ready: scorer.ready_workers(),
+        workers: scorer.workers(),
         joins_requests: scorer.joins_requests(),
         row_independence: &info.row_independence,
     })
@@ -146,9 +164,4 @@ fn loaded(state: &State) -> Option<Loaded<'_>> {
 
 fn states(versions: &[(u32, State)]) -> Vec<VersionState> {
     versions.iter().map(|(version, state)| VersionState { version: *version, state: state.name() }).collect()
-}
-
-/// The highest version, as in [`Catalog::resolve`](crate::scoring::catalog::Catalog::resolve).
-fn default_version(versions: &[(u32, State)]) -> Option<u32> {
-    versions.iter().map(|(version, _)| *version).max()
 }

@@ -86,7 +86,8 @@ fn readiness(state: &State) -> Readiness {
     let mut ready = phase == Phase::Serving;
     let mut models = Vec::new();
     for (name, versions) in state.catalog.list() {
-        let Some((version, default)) = versions.into_iter().max_by_key(|(version, _)| *version) else {
+        let default = state.catalog.default_version(&name);
+        let Some((version, default)) = versions.into_iter().find(|(version, _)| Some(*version) == default) else {
             continue;
         };
         let (workers_ready, reason) = match &default {

@@ -60,6 +60,7 @@ fn meaning(kind: &Kind) -> Meaning {
         Kind::Overloaded { .. } => (StatusCode::TOO_MANY_REQUESTS, "overloaded", "The server is busy"),
         Kind::ModelFailed(_) => (StatusCode::INTERNAL_SERVER_ERROR, "model-error", "The model raised an error"),
         Kind::ModelCrashed => (StatusCode::BAD_GATEWAY, "model-crashed", "The model crashed on this request"),
+        Kind::NotLoaded => (StatusCode::CONFLICT, "not-loaded", "The model could not be loaded"),
         Kind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "This can't be answered now"),
         Kind::DeadlineExceeded => {
             (StatusCode::GATEWAY_TIMEOUT, "deadline-exceeded", "The answer was not ready in time")

@@ -10,9 +10,9 @@ use futures_util::future::LocalBoxFuture;
 
 use super::doors::native;
 use super::layers::{self, Exchange};
-use super::models;
 use super::reply_body::ReplyBody;
 use super::respond::Failure;
+use super::{models, reload};
 
 /// Answers a request that passed the layers.
 pub(crate) type Answer = for<'a> fn(&'a mut Exchange) -> LocalBoxFuture<'a, Result<HttpResponse, Failure>>;
@@ -24,6 +24,8 @@ pub(crate) enum Needs {
     ScoreModelInPath,
     /// `models:read`
     ModelsRead,
+    /// `models:write`
+    ModelsWrite,
 }
 
 /// A path and what can be done with it.
@@ -59,7 +61,7 @@ pub(crate) enum Target {
 }
 
 /// All routes.
-pub(crate) static RESOURCES: [Resource; 5] = [
+pub(crate) static RESOURCES: [Resource; 7] = [
     Resource { path: "/models", allow: "GET, HEAD", operations: &[read(|exchange| Box::pin(models::list(exchange)))] },
     Resource {
         path: "/models/{name}",
@@ -73,6 +75,8 @@ pub(crate) static RESOURCES: [Resource; 5] = [
     },
     Resource { path: "/models/{name}/predict", allow: "POST", operations: &[PREDICT] },
     Resource { path: "/models/{name}/versions/{version}/predict", allow: "POST", operations: &[PREDICT] },
+    Resource { path: "/models/{name}/reload", allow: "POST", operations: &[RELOAD] },
+    Resource { path: "/models/{name}/versions/{version}/reload", allow: "POST", operations: &[RELOAD] },
 ];
 
 const PREDICT: Operation = Operation {
@@ -80,6 +84,13 @@ const PREDICT: Operation = Operation {
     needs: Needs::ScoreModelInPath,
     door: native::DOOR,
     handler: |exchange| Box::pin(native::predict(exchange)),
+};
+
+const RELOAD: Operation = Operation {
+    method: Method::POST,
+    needs: Needs::ModelsWrite,
+    door: native::DOOR,
+    handler: |exchange| Box::pin(reload::reload(exchange)),
 };
 
 const fn read(handler: Answer) -> Operation {

@@ -7,6 +7,7 @@ use super::admission::Admission;
 use crate::auth::Verifier;
 use crate::lifecycle::Lifecycle;
 use crate::scoring::catalog::Catalog;
+use crate::scoring::reload::Reloads;
 
 /// Writes all metrics in the Prometheus text format.
 pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
@@ -27,5 +28,6 @@ pub(crate) struct State {
     pub(crate) expose_model_errors: bool,
     /// Whether a model that can't be loaded makes the server unready.
     pub(crate) require_all: bool,
+    pub(crate) reloads: Reloads,
     pub(crate) render_metrics: RenderMetrics,
 }

@@ -2,8 +2,8 @@
 //! known, and starts another zygote beside the workers when it is the zygote
 //! that died.
 
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use deadpool::managed::{Pool, PoolError, TimeoutType, Timeouts};
@@ -25,9 +25,13 @@ const MAX_BACKOFF: Duration = Duration::from_secs(30);
 /// For taking a worker only if nobody has to be waited for.
 pub(super) const AT_ONCE: Timeouts = Timeouts { wait: Some(Duration::ZERO), create: None, recycle: None };
 
+/// Workers that ended, by reason.
+type Ended = Arc<Mutex<BTreeMap<&'static str, u64>>>;
+
 /// Handle of the task that watches over a pool.
 pub(super) struct Supervisor {
     events: mpsc::UnboundedSender<Event>,
+    ended: Ended,
     stop: Mutex<Option<oneshot::Sender<()>>>,
     task: Mutex<Option<JoinHandle<()>>>,
 }
@@ -41,14 +45,20 @@ impl Supervisor {
         inbox: mpsc::UnboundedReceiver<Event>,
     ) -> Self {
         let (stop, stopped) = oneshot::channel();
-        let watch = Watch { settings, workers, zygote, events: events.clone() };
+        let ended = Ended::default();
+        let watch = Watch { settings, workers, zygote, events: events.clone(), ended: ended.clone() };
         let task = tokio::spawn(async move {
             tokio::select! {
                 () = watch.run(inbox) => {}
                 _ = stopped => {}
             }
         });
-        Self { events, stop: Mutex::new(Some(stop)), task: Mutex::new(Some(task)) }
+        Self { events, ended, stop: Mutex::new(Some(stop)), task: Mutex::new(Some(task)) }
+    }
+
+    /// Workers that ended so far, by reason.
+    pub(super) fn ended(&self) -> BTreeMap<&'static str, u64> {
+        self.ended.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
     /// Asks for the pool to be brought back to its size.
@@ -72,6 +82,7 @@ struct Watch {
     workers: Pool<Manager>,
     zygote: Arc<ZygoteSlot>,
     events: mpsc::UnboundedSender<Event>,
+    ended: Ended,
 }
 
 impl Watch {
@@ -127,6 +138,7 @@ impl Watch {
 
     fn note_death(&self, id: u64, status: ExitStatus, expected: Option<DeathReason>) {
         let reason = expected.unwrap_or(DeathReason::Crashed);
+        *self.ended.lock().unwrap_or_else(std::sync::PoisonError::into_inner).entry(reason.name()).or_default() += 1;
         metrics::worker_died((&self.settings.model, self.settings.version), reason);
         if expected.is_none() {
             tracing::warn!(

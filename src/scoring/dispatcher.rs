@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use arrow_array::RecordBatch;
 use futures_util::future::join_all;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::sleep_until;
 
@@ -22,7 +22,7 @@ use super::batching::{self, BatchLimits, Situation};
 use super::cost::CostModel;
 use super::queue::{Entry, Queue, QueueLimits};
 use super::slots::{Holder, ScoringSlot, ScoringSlots};
-use super::{Score, ScoreRequest, Scored, StageTimes};
+use super::{Score, ScoreRequest, Scored, StageTimes, WorkerCounts};
 use crate::error::{Error, Kind, Result};
 use crate::frame::join::join;
 use crate::frame::schema::{Inputs, SINGLE_INPUT};
@@ -59,6 +59,22 @@ pub struct Dispatcher {
     shared: Arc<Shared>,
     runtime: Handle,
     task: JoinHandle<()>,
+    /// Dropped with the dispatcher, which those who wait for that see.
+    alive: watch::Sender<()>,
+}
+
+/// Tells when a dispatcher is gone: nobody holds it, so nobody waits for an answer.
+#[derive(Debug, Clone)]
+pub struct Released {
+    alive: watch::Receiver<()>,
+}
+
+impl Released {
+    /// Resolves when the dispatcher is gone.
+    pub async fn wait(&mut self) {
+        // Nothing is ever sent: the only news is the end.
+        while self.alive.changed().await.is_ok() {}
+    }
 }
 
 struct Shared {
@@ -95,7 +111,12 @@ impl Dispatcher {
             slots,
         });
         let task = tokio::spawn(dispatch(shared.clone()));
-        Self { shared, runtime: Handle::current(), task }
+        Self { shared, runtime: Handle::current(), task, alive: watch::Sender::new(()) }
+    }
+
+    /// Tells when nobody scores with this any more.
+    pub fn released(&self) -> Released {
+        Released { alive: self.alive.subscribe() }
     }
 
     /// From now on rows of different requests share calls. Only for a model whose
@@ -172,6 +193,12 @@ impl Score for Dispatcher {
 
     fn ready_workers(&self) -> usize {
         self.shared.pool.size()
+    }
+
+    fn workers(&self) -> WorkerCounts {
+        let pool = &self.shared.pool;
+        let (size, busy) = (pool.size(), pool.busy());
+        WorkerCounts { idle: size.saturating_sub(busy), busy, ended: pool.ended() }
     }
 
     fn joins_requests(&self) -> bool {

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use super::batching::BatchLimits;
 use super::catalog::ModelInfo;
-use super::dispatcher::{DispatchSettings, Dispatcher};
+use super::dispatcher::{DispatchSettings, Dispatcher, Released};
 use super::independence::{self, PROOF_ROWS, RowIndependence};
 use super::queue::QueueLimits;
 use super::slots::ScoringSlots;
@@ -55,6 +55,8 @@ pub struct LoadedVersion {
     pub scorer: Scorer,
     /// Its workers; stopped by whoever stops the server.
     pub pool: Arc<WorkerPool>,
+    /// Resolves when the last handle of the scorer is gone.
+    pub released: Released,
     /// What the sample gave, if there is one.
     pub sample: Option<Scored>,
     /// The sample's rows.
@@ -99,9 +101,28 @@ pub async fn load(
     directory: PathBuf,
     context: &LoadContext,
 ) -> Result<LoadedVersion, LoadError> {
-    let bundle = tokio::task::spawn_blocking(move || Bundle::open(&directory))
-        .await
-        .map_err(|error| StartError::System(std::io::Error::other(error)))??;
+    load_bundle(name, version, open(directory).await?, context).await
+}
+
+/// Reads the folder of a version.
+///
+/// # Errors
+/// [`LoadError::Bundle`] when it is none.
+pub async fn open(directory: PathBuf) -> Result<Bundle, LoadError> {
+    let opened = tokio::task::spawn_blocking(move || Bundle::open(&directory)).await;
+    Ok(opened.map_err(|error| StartError::System(std::io::Error::other(error)))??)
+}
+
+/// Loads a version whose folder was read.
+///
+/// # Errors
+/// See [`LoadError`]; its text is for the operator.
+pub async fn load_bundle(
+    name: &str,
+    version: u32,
+    bundle: Bundle,
+    context: &LoadContext,
+) -> Result<LoadedVersion, LoadError> {
     let settings = PoolSettings {
         model: Arc::from(name),
         version,
@@ -149,15 +170,17 @@ pub async fn load(
                 None => None,
             },
         };
-        Ok::<_, LoadError>((info, Arc::new(scorer) as Scorer, sample))
+        let released = scorer.released();
+        Ok::<_, LoadError>((info, Arc::new(scorer) as Scorer, released, sample))
     };
     match finish.await {
-        Ok((info, scorer, sample)) => {
+        Ok((info, scorer, released, sample)) => {
             let (sample_inputs, sample) = sample.unzip();
             Ok(LoadedVersion {
                 info,
                 scorer,
                 pool,
+                released,
                 sample,
                 sample_inputs,
                 sample_was_expected: bundle.expected.is_some(),

@@ -135,6 +135,21 @@ pub fn model_unloaded(model: Model<'_>, digest: &str) {
     gauge(&catalogue::MODEL_INFO, with(model, digest.to_owned())).set(0.0);
 }
 
+/// A version is served by this generation; 0 when it is gone.
+pub fn generation(model: Model<'_>, number: u64) {
+    gauge(&catalogue::GENERATION, version(model)).set(number as f64);
+}
+
+/// An attempt to load a version ended, or its folder is gone.
+pub fn reload(model: Model<'_>, outcome: &'static str) {
+    counter(&catalogue::RELOADS, with(model, outcome)).increment(1);
+}
+
+/// Certificate or token keys were read again.
+pub fn credential_reload(credential: &'static str, outcome: &'static str) {
+    counter(&catalogue::CREDENTIAL_RELOADS, [credential.into(), outcome.into()]).increment(1);
+}
+
 /// The certificate in use expires at this time, in seconds since 1970.
 pub fn certificate_expiry(timestamp: i64) {
     gauge(&catalogue::TLS_EXPIRY, []).set(timestamp as f64);

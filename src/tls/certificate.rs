@@ -25,12 +25,13 @@ struct Chain {
     not_after: i64,
 }
 
-/// Reads and checks both files at a point in time.
+/// Reads and checks both files at a point in time; also gives `notAfter` of the
+/// leaf, in seconds since 1970.
 pub(super) fn load(
     settings: &TlsSettings,
     provider: &CryptoProvider,
     now: SystemTime,
-) -> Result<CertifiedKey, TlsError> {
+) -> Result<(CertifiedKey, i64), TlsError> {
     let (certificate, key) = paths(settings)?;
     let mut problems: Vec<(PathBuf, TlsProblem)> = Vec::new();
 
@@ -41,23 +42,15 @@ pub(super) fn load(
     let signer = read_key(key, provider).map_err(|problem| problems.push((key.to_owned(), problem))).ok();
 
     if let (Some(chain), Some(signer)) = (chain, signer) {
+        let not_after = chain.not_after;
         let certified = CertifiedKey::new(chain.certificates, signer);
         match certified.keys_match() {
-            Ok(()) if problems.is_empty() => return Ok(certified),
+            Ok(()) if problems.is_empty() => return Ok((certified, not_after)),
             Ok(()) => {}
             Err(_) => problems.push((key.to_owned(), TlsProblem::KeyMismatch(certificate.to_owned()))),
         }
     }
     Err(TlsError::InFiles(problems))
-}
-
-/// `notAfter` of the leaf, in seconds since 1970.
-pub(super) fn expiry(settings: &TlsSettings) -> Result<i64, TlsError> {
-    let path = settings.certificate.as_deref().ok_or(TlsError::NotConfigured(&["tls.certificate"]))?;
-    match read_chain(path) {
-        Ok(chain) => Ok(chain.not_after),
-        Err(problem) => Err(TlsError::InFiles(vec![(path.to_owned(), problem)])),
-    }
 }
 
 fn paths(settings: &TlsSettings) -> Result<(&Path, &Path), TlsError> {

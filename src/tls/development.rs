@@ -102,7 +102,8 @@ impl DevelopmentFiles {
     fn usable(&self, time: SystemTime) -> bool {
         let provider = super::provider();
         let settings = TlsSettings { certificate: Some(self.certificate.clone()), key: Some(self.key.clone()) };
-        let (Ok(server), Ok(ca)) = (certificate::load(&settings, &provider, time), pem::read(&self.ca_certificate))
+        let (Ok((server, _)), Ok(ca)) =
+            (certificate::load(&settings, &provider, time), pem::read(&self.ca_certificate))
         else {
             return false;
         };

@@ -32,8 +32,12 @@ impl Files {
     }
 }
 
+fn server_config_of(settings: &TlsSettings) -> Result<Arc<ServerConfig>, TlsError> {
+    Arc::new(ServerCertificate::load(settings)?).server_config()
+}
+
 fn refusal(certificate: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> String {
-    server_config(&Files::new(certificate, key).settings()).expect_err("the files are bad").to_string()
+    server_config_of(&Files::new(certificate, key).settings()).expect_err("the files are bad").to_string()
 }
 
 fn parameters() -> CertificateParams {
@@ -103,7 +107,7 @@ fn client(
 #[test]
 fn both_versions_of_tls_are_spoken_and_sessions_resumed() {
     let (ca, chain, key) = signed();
-    let server = server_config(&Files::new(chain, key).settings()).unwrap();
+    let server = server_config_of(&Files::new(chain, key).settings()).unwrap();
     assert!(server.ticketer.enabled(), "sessions outlive the small cache of the library");
     for (version, expected) in [(&TLS12, ProtocolVersion::TLSv1_2), (&TLS13, ProtocolVersion::TLSv1_3)] {
         let config = client(ca.clone(), version, &[b"h2", b"http/1.1"]);
@@ -125,18 +129,18 @@ fn keys_of_every_usual_kind_are_taken() {
     {
         let key = KeyPair::generate_for(algorithm).unwrap();
         let certificate = parameters().self_signed(&key).unwrap().pem();
-        assert!(server_config(&Files::new(certificate, key.serialize_pem()).settings()).is_ok(), "{algorithm:?}");
+        assert!(server_config_of(&Files::new(certificate, key.serialize_pem()).settings()).is_ok(), "{algorithm:?}");
     }
 }
 
 #[test]
 fn settings_that_are_missing_are_named() {
-    let both = server_config(&TlsSettings::default()).expect_err("nothing is set").to_string();
+    let both = server_config_of(&TlsSettings::default()).expect_err("nothing is set").to_string();
     assert!(both.contains("tls.certificate and tls.key are not set"), "{both}");
     let one = TlsSettings { certificate: Some(PathBuf::from("a")), key: None };
-    assert!(server_config(&one).expect_err("no key").to_string().contains("tls.key is not set"));
+    assert!(server_config_of(&one).expect_err("no key").to_string().contains("tls.key is not set"));
     let one = TlsSettings { certificate: None, key: Some(PathBuf::from("a")) };
-    assert!(server_config(&one).expect_err("no certificate").to_string().contains("tls.certificate is not set"));
+    assert!(server_config_of(&one).expect_err("no certificate").to_string().contains("tls.certificate is not set"));
 }
 
 #[test]
@@ -181,7 +185,7 @@ fn all_mistakes_are_reported_at_once() {
     assert!(error.contains("expired") && error.contains("server-key.pem: has no PEM section"), "{error}");
 
     let settings = TlsSettings { certificate: Some(PathBuf::from("no/a")), key: Some(PathBuf::from("no/b")) };
-    let error = server_config(&settings).expect_err("no files").to_string();
+    let error = server_config_of(&settings).expect_err("no files").to_string();
     assert!(error.contains("no/a: can't be read: No such file") && error.contains("no/b: can't be read"), "{error}");
 }
 
@@ -208,6 +212,28 @@ fn the_expiry_is_that_of_the_leaf() {
     let (leaf, key) = pair(&with_date);
     let (other, _) = pair(&parameters());
     let files = Files::new(leaf + &other, key);
-    assert_eq!(certificate_expiry(&files.settings()).unwrap(), 4_102_444_800);
-    assert!(certificate_expiry(&TlsSettings::default()).is_err());
+    assert_eq!(ServerCertificate::load(&files.settings()).unwrap().expiry(), 4_102_444_800);
+}
+
+#[test]
+fn new_connections_get_the_new_certificate_and_a_bad_one_changes_nothing() {
+    let (ca, chain, key) = signed();
+    let files = Files::new(&chain, &key);
+    let certificate = Arc::new(ServerCertificate::load(&files.settings()).unwrap());
+    let server = certificate.server_config().unwrap();
+    let leaf = |ca: &CertificateDer<'static>| {
+        let (client, _) = handshake(&client(ca.clone(), &TLS13, &[b"h2"]), &server);
+        client.peer_certificates().unwrap()[0].clone()
+    };
+    let first = leaf(&ca);
+
+    let (next_ca, next_chain, next_key) = signed();
+    fs::write(files.path("server.pem"), &next_chain).unwrap();
+    let error = certificate.reload().expect_err("the key is not replaced yet").to_string();
+    assert!(error.contains("does not belong"), "{error}");
+    assert_eq!(leaf(&ca), first);
+
+    fs::write(files.path("server-key.pem"), &next_key).unwrap();
+    certificate.reload().unwrap();
+    assert_ne!(leaf(&next_ca), first);
 }

@@ -10,6 +10,7 @@ mod frames;
 mod logs;
 mod metadata;
 mod refusals;
+mod reload;
 mod startup;
 mod stopping;
 mod support;

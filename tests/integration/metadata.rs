@@ -62,6 +62,8 @@ async fn all_models_are_listed_with_the_states_of_their_versions() {
 async fn a_version_says_all_that_is_needed_to_use_it() {
     let mut details = get("/models/homes/versions/1").await;
     let digest = details.as_object_mut().unwrap().remove("digest").unwrap();
+    let loaded_at = details.as_object_mut().unwrap().remove("loaded_at").unwrap();
+    assert!(loaded_at.as_str().is_some_and(|time| time.ends_with('Z')), "{loaded_at}");
     assert!(digest.as_str().is_some_and(|digest| digest.len() == 64), "{digest}");
     let column = |name, kind, nullable, levels: Value, unknown_level| json!({"name": name, "type": kind, "nullable": nullable, "levels": levels, "unknown_level": unknown_level});
     assert_eq!(
@@ -69,6 +71,7 @@ async fn a_version_says_all_that_is_needed_to_use_it() {
         json!({
             "name": "homes", "version": 1, "state": "ready", "description": "Twice the area", "class": ["list"],
             "packages": [], "timeout": 1.5, "sample": [{"area": 1.5, "kind": "flat"}], "workers_ready": 1,
+            "workers": {"idle": 1, "busy": 0, "ended": {}}, "generation": 1, "loading": false,
             "joins_requests": false,
             "row_independence": {
                 "state": "not_proved", "reason": "the scoring script does not declare row_independent = true",

@@ -23,6 +23,7 @@ use crate::http::{HttpParts, Server};
 use crate::lifecycle::{Drained, Lifecycle, Phase};
 use crate::scoring::catalog::{Catalog, ModelInfo, State};
 use crate::scoring::independence::RowIndependence;
+use crate::scoring::reload::{Asked, Command, Outcome, Reloads};
 use crate::scoring::{Score, ScoreRequest, Scored, StageTimes};
 
 const SECRET: &[u8] = b"a secret of the tests, long enough for HS256";
@@ -101,6 +102,8 @@ pub(super) struct Setup {
     pub(super) catalog: Catalog,
     pub(super) phase: Phase,
     pub(super) tls: Option<Arc<rustls::ServerConfig>>,
+    /// How long requests are taken after a stop was asked for.
+    pub(super) grace: Duration,
 }
 
 impl Setup {
@@ -108,7 +111,8 @@ impl Setup {
     pub(super) fn new() -> Self {
         let mut settings = Settings::default();
         settings.server.threads = 1;
-        let setup = Self { settings, catalog: Catalog::default(), phase: Phase::Serving, tls: None };
+        let setup =
+            Self { settings, catalog: Catalog::default(), phase: Phase::Serving, tls: None, grace: Duration::ZERO };
         setup.model("double", 1, Scripted::doubling())
     }
 
@@ -144,6 +148,7 @@ impl Setup {
             catalog: self.catalog.clone(),
             verifier: Arc::new(verifier),
             lifecycle: lifecycle.clone(),
+            reloads: reloads(),
             render_metrics: Arc::new(|| "rscore_up 1\n".to_owned()),
         })
         .expect("a server");
@@ -151,9 +156,27 @@ impl Setup {
         let (stop, stopped) = oneshot::channel::<()>();
         let running = tokio::spawn(server.run(async move {
             let _ = stopped.await;
+            self.grace
         }));
         TestServer { callers, operator, catalog: self.catalog, lifecycle, stop: Some(stop), running }
     }
+}
+
+/// Somebody who loads generation 2 of version 1 of `double`, and nothing else.
+fn reloads() -> Reloads {
+    let (reloads, mut inbox) = Reloads::channel();
+    tokio::spawn(async move {
+        while let Some(command) = inbox.recv().await {
+            let Command::Reload { model, answer, .. } = command else { continue };
+            let (sender, outcome) = oneshot::channel();
+            let _ = sender.send(match model.as_str() {
+                "double" => Outcome::Loaded { generation: 2, digest: "cd".repeat(32) },
+                _ => Outcome::Failed { reason: "model.rds is not an RDS file".into() },
+            });
+            let _ = answer.send(Ok(vec![Asked { version: 1, outcome }]));
+        }
+    });
+    reloads
 }
 
 /// A server that runs.

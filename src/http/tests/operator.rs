@@ -28,7 +28,10 @@ async fn ready_when_every_default_version_can_score() {
     assert_eq!(server.operator("/readyz").await.status, 200);
 
     server.catalog.set("other", 2, State::Loading);
-    assert_eq!(server.operator("/readyz").await.status, 503, "the default version is loading");
+    assert_eq!(server.operator("/readyz").await.status, 200, "while it is loading, version 1 is the default");
+    server.catalog.await_first("other", 3);
+    assert_eq!(server.operator("/readyz").await.status, 503, "the server was started with version 3");
+    server.catalog.fail("other", 3, "no");
     server.catalog.set(
         "other",
         2,

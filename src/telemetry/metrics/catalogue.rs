@@ -162,6 +162,27 @@ pub(super) static MODEL_INFO: Metric = metric(
     &["model", "version", "digest"],
     "1 for a version that is loaded, with the SHA-256 of its bundle; 0 for one that was.",
 );
+pub(super) static GENERATION: Metric = metric(
+    "rscore_model_generation",
+    Kind::Gauge,
+    None,
+    &["model", "version"],
+    "Number of the generation that serves a version, counted from 1; 0 when the version is gone.",
+);
+pub(super) static RELOADS: Metric = metric(
+    "rscore_reloads_total",
+    Kind::Counter,
+    None,
+    &["model", "version", "outcome"],
+    "Attempts to load a version, the first one included, and removals.",
+);
+pub(super) static CREDENTIAL_RELOADS: Metric = metric(
+    "rscore_credential_reloads_total",
+    Kind::Counter,
+    None,
+    &["credential", "outcome"],
+    "Attempts to read certificate or token keys again.",
+);
 pub(super) static TLS_EXPIRY: Metric = metric(
     "rscore_tls_certificate_expiry_timestamp_seconds",
     Kind::Gauge,
@@ -197,6 +218,9 @@ pub static CATALOGUE: &[&Metric] = &[
     &WORKER_PSS,
     &MODEL_LOAD,
     &MODEL_INFO,
+    &GENERATION,
+    &RELOADS,
+    &CREDENTIAL_RELOADS,
     &TLS_EXPIRY,
     &BUILD_INFO,
 ];

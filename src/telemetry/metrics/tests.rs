@@ -26,6 +26,9 @@ fn scraped() -> String {
         worker_pss(boston, 12_000_000);
         model_loaded(boston, "abc", Duration::from_millis(72));
         model_unloaded(("old \"one\"\n", 1), "def");
+        generation(boston, 2);
+        reload(boston, "loaded");
+        credential_reload("certificate", "loaded");
         certificate_expiry(1_800_000_000);
     });
     recorder.handle().render()

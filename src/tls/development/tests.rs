@@ -33,7 +33,7 @@ fn the_files_serve_https_and_tokens() {
     let (_parent, directory) = folder();
     let files = prepare(&directory).unwrap();
     let tls = TlsSettings { certificate: Some(files.certificate.clone()), key: Some(files.key.clone()) };
-    assert!(crate::tls::server_config(&tls).is_ok());
+    assert!(crate::tls::ServerCertificate::load(&tls).is_ok());
     let auth = AuthSettings {
         keys: vec![files.verification_key.clone()],
         signing_key: Some(files.signing_key.clone()),

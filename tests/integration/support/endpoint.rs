@@ -13,7 +13,7 @@ use super::metrics::Metrics;
 use super::within_deadline;
 
 /// Scopes of the token that requests carry unless they say otherwise.
-pub const EVERYTHING: &str = "score:* models:read";
+pub const EVERYTHING: &str = "score:* models:read models:write";
 
 /// Where a server listens, how to trust it, and a token that it accepts.
 #[derive(Debug, Clone)]

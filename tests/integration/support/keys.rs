@@ -43,6 +43,13 @@ pub fn configure(settings: &mut Settings) {
     );
 }
 
+/// What signs and verifies the tokens of all servers.
+pub fn settings() -> AuthSettings {
+    let mut settings = Settings::default();
+    configure(&mut settings);
+    settings.auth
+}
+
 /// A token as `rscore token` makes it.
 pub fn mint(settings: &AuthSettings, scopes: &str) -> String {
     let grants: Vec<Grant> = scopes.split_whitespace().map(|scope| scope.parse().expect("a scope")).collect();

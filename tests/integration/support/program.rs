@@ -33,7 +33,8 @@ pub struct Program {
     output: Lines,
     /// Where it was started; holds [`CONFIGURATION`].
     pub directory: TempDir,
-    _repository: Repository,
+    /// What it serves.
+    pub repository: Repository,
 }
 
 /// Lines of a pipe, as they come.
@@ -71,12 +72,15 @@ impl Program {
                 let signing_key = Some(made.join("signing-key.pem"));
                 (keys::client(&made.join("ca.pem")), AuthSettings { signing_key, ..AuthSettings::default() })
             }
-            false => (Arc::clone(&keys::CLIENT), setup.settings.auth.clone()),
+            false => {
+                let client = setup.client.clone().unwrap_or_else(|| Arc::clone(&keys::CLIENT));
+                (client, setup.settings.auth.clone())
+            }
         };
         let tls = (!setup.settings.server.insecure_http).then_some(client);
         let endpoint = Endpoint { callers, operator, tls, token: keys::mint(&auth, EVERYTHING) };
         eventually("readiness", || async { (endpoint.operator("/readyz").await.status == 200).then_some(()) }).await;
-        Self { endpoint, marker: setup.marker, child, log, output, directory, _repository: setup.repository }
+        Self { endpoint, marker: setup.marker, child, log, output, directory, repository: setup.repository }
     }
 
     /// Sends a signal to the server's process alone.

@@ -7,10 +7,12 @@ use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
-use rscore::app::{Application, Parts};
+use rscore::app::{Application, Credentials, Parts};
 use rscore::auth::Verifier;
 use rscore::lifecycle::Drained;
+use rscore::tls::ServerCertificate;
 use tokio::sync::oneshot;
 
 use super::bundle::Repository;
@@ -27,7 +29,8 @@ pub struct TestServer {
     stop: Option<oneshot::Sender<()>>,
     // The mutex makes the server shareable; nobody contends for it.
     ended: Mutex<Receiver<io::Result<Drained>>>,
-    _repository: Repository,
+    /// What it serves.
+    pub repository: Repository,
 }
 
 impl TestServer {
@@ -42,12 +45,11 @@ impl TestServer {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
             let served = runtime.expect("a runtime").block_on(async move {
                 let verifier = Verifier::from_settings(&settings.auth).unwrap_or_else(|error| panic!("{error}"));
-                let tls = rscore::tls::server_config(&settings.tls).unwrap_or_else(|error| panic!("{error}"));
+                let certificate = ServerCertificate::load(&settings.tls).unwrap_or_else(|error| panic!("{error}"));
                 let application = Application::start(Parts {
                     callers: TcpListener::bind(settings.server.listen)?,
                     operator: TcpListener::bind(settings.server.admin_listen)?,
-                    tls: Some(tls),
-                    verifier: Arc::new(verifier),
+                    credentials: Credentials { certificate: Some(Arc::new(certificate)), verifier: Arc::new(verifier) },
                     executable: PathBuf::from(env!("CARGO_BIN_EXE_rscore")),
                     environment,
                     settings,
@@ -59,7 +61,12 @@ impl TestServer {
                     // A test that gave up waiting has no use for it.
                     let _ = ready.send(addresses);
                 });
-                application.run(async { stopped.await.unwrap_or(()) }).await
+                application
+                    .run(async {
+                        stopped.await.unwrap_or(());
+                        Duration::ZERO
+                    })
+                    .await
             });
             // A test that panicked in its own teardown doesn't ask.
             let _ = end.send(served);
@@ -67,7 +74,7 @@ impl TestServer {
         let addresses = within_deadline("loading the models", is_ready).await;
         let (callers, operator) = addresses.expect("the server starts; its panic is above");
         let endpoint = Endpoint { callers, operator, tls: Some(Arc::clone(&keys::CLIENT)), token };
-        Self { endpoint, marker, stop: Some(stop), ended: Mutex::new(ended), _repository: repository }
+        Self { endpoint, marker, stop: Some(stop), ended: Mutex::new(ended), repository }
     }
 
     /// The process that holds a model and forks its workers, if it runs.

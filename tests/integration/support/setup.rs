@@ -1,8 +1,11 @@
 //! What a server is started with, in this process or as a program.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use rscore::config::{Settings, worker_environment};
+use rustls::ClientConfig;
 
 use super::bundle::Repository;
 use super::keys;
@@ -18,6 +21,8 @@ pub struct Setup {
     pub marker: String,
     /// Whether the program is started with `--dev`.
     pub development: bool,
+    /// Who trusts the server's certificate, when that is not the usual one.
+    pub client: Option<Arc<ClientConfig>>,
 }
 
 impl Setup {
@@ -31,8 +36,10 @@ impl Setup {
         // An address of its own tells the two listeners apart from outside.
         settings.server.admin_listen = (Ipv4Addr::new(127, 0, 0, 2), 0).into();
         settings.server.threads = 1;
+        // No load balancer has to notice that a server of a test stops.
+        settings.server.shutdown_delay = Duration::ZERO;
         settings.workers.count = 1;
-        Self { settings, repository, marker: uuid::Uuid::now_v7().to_string(), development: false }
+        Self { settings, repository, marker: uuid::Uuid::now_v7().to_string(), development: false, client: None }
     }
 
     /// Adds a model that is nothing but a scoring script.
