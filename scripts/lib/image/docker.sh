@@ -1,0 +1,34 @@
+# Sourced by scripts/image-test: the image by a Docker engine.
+# shellcheck shell=bash disable=SC2154  # image and work are the caller's
+
+build_image() {
+  docker build --tag "$image" --build-arg MODELS=samples . || die "docker could not build the image"
+}
+
+# Runs a command of the image: options of docker, then `--`, then arguments.
+run_image() {
+  local options=()
+  while [[ $1 != -- ]]; do
+    options+=("$1")
+    shift
+  done
+  shift
+  docker run --rm --read-only --tmpfs /tmp --network host --volume "$work:/work" "${options[@]}" "$image" "$@"
+}
+
+start_server() {
+  container=$(docker run --detach --read-only --tmpfs /tmp --network host --volume "$work:/work:ro" "$image" serve "$@")
+}
+
+exec_in_server() { docker exec "$container" "$@"; }
+
+server_is_alive() { [[ $(docker inspect --format '{{.State.Running}}' "$container") == true ]]; }
+
+terminate_server() { docker kill --signal TERM "$container" >/dev/null; }
+
+# The server's own exit code.
+wait_for_server() { return "$(docker wait "$container")"; }
+
+stop_server() {
+  [[ -z $container ]] || docker rm --force "$container" >/dev/null
+}
