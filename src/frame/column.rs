@@ -4,6 +4,7 @@
 
 mod expected;
 mod levels;
+mod text;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -87,6 +88,27 @@ impl<'s> ColumnBuilder<'s> {
     /// The column's name.
     pub(crate) fn name(&self) -> &str {
         &self.column.name
+    }
+
+    /// The type that the data decided on, for a column that no schema types;
+    /// [`ColumnType::Any`] as long as there were only nulls.
+    pub(crate) fn decided(&self) -> Option<ColumnType> {
+        let kind = match self.values {
+            Values::Undecided => ColumnType::Any,
+            Values::Double(_) => ColumnType::Double,
+            Values::Logical(_) => ColumnType::Logical,
+            Values::Text(_) => ColumnType::Character,
+            Values::Integer(_) => ColumnType::Integer,
+            Values::Level(_) => ColumnType::Factor,
+            Values::Date(_) => ColumnType::Date,
+            Values::Timestamp(_) => ColumnType::Timestamp,
+        };
+        (self.column.kind == ColumnType::Any).then_some(kind)
+    }
+
+    /// Gives an empty column the type that earlier rows decided on.
+    pub(crate) fn decide(&mut self, kind: ColumnType) {
+        self.values = Values::new(kind, self.len());
     }
 
     /// Rows so far.

@@ -6,12 +6,10 @@ mod cell;
 mod columns;
 mod encode;
 mod key;
-mod names;
+mod lines;
 mod records;
-mod render;
 mod report;
 mod split;
-mod table;
 #[cfg(test)]
 mod tests;
 
@@ -19,10 +17,11 @@ use arrow_array::RecordBatch;
 use serde::de::DeserializeSeed;
 
 use self::body::Body;
-pub use self::encode::encode_predictions;
+pub use self::encode::{JsonArrayEncoder, LinesEncoder, encode_predictions};
+pub use self::lines::LinesDecoder;
 use self::report::Report;
-use self::table::Table;
 use super::schema::{InputSchemas, Inputs};
+use super::table::Table;
 use crate::error::{Error, Kind, Result};
 
 /// How a body is read.
@@ -74,7 +73,7 @@ pub fn decode(body: &[u8], schemas: &InputSchemas, options: DecodeOptions) -> Re
     let mut inputs = Vec::with_capacity(tables.len());
     for ((name, _), table) in schemas.iter().zip(tables) {
         report.enter(name);
-        inputs.push((name.to_owned(), table.finish(&mut report)?));
+        inputs.push((name.to_owned(), table.finish(&mut report.findings)?));
     }
     Ok(Decoded { inputs: Inputs::named(inputs), warnings: report.into_warnings()? })
 }
@@ -97,7 +96,8 @@ fn text_of(body: &[u8]) -> Result<&str> {
 }
 
 fn read<'s, 'b>(text: &'b str, schemas: &'s InputSchemas, report: &mut Report<'b>) -> Result<Vec<Table<'s>>> {
-    let mut tables: Vec<_> = schemas.iter().map(|(_, schema)| Table::new(schema, report.options())).collect();
+    let mut tables: Vec<_> =
+        schemas.iter().map(|(_, schema)| Table::new(schema, report.options().non_finite_strings)).collect();
     let mut deserializer = serde_json::Deserializer::from_str(text);
     Body { schemas, tables: &mut tables, report }
         .deserialize(&mut deserializer)

@@ -10,11 +10,11 @@ use serde_json::value::RawValue;
 use super::columns::read_columns;
 use super::key::Key;
 use super::records::read_records;
-use super::render::{json_name, quoted};
 use super::report::Report;
 use super::split::read_split;
-use super::table::Table;
+use crate::frame::render::{json_name, quoted};
 use crate::frame::schema::InputSchemas;
+use crate::frame::table::Table;
 
 /// The forms of one input, for messages.
 pub(super) const FORMS: &str =

@@ -6,9 +6,10 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::render;
 use super::report::Report;
 use crate::frame::column::{ColumnBuilder, Rejected};
+use crate::frame::number::is_rounded_integer;
+use crate::frame::render;
 
 /// Integers up to here, 2^53, are doubles, every one of them.
 const ALL_EXACT: u64 = 1 << 53;
@@ -168,32 +169,6 @@ impl Got<'_> {
             Self::Text(text) => render::string(text),
             Self::Array => "an array".to_owned(),
             Self::Object => "an object".to_owned(),
-        }
-    }
-}
-
-/// Whether a literal is an integer, written as one, that differs from the
-/// double nearest to it.
-fn is_rounded_integer(literal: &str) -> bool {
-    let digits = literal.strip_prefix('-').unwrap_or(literal);
-    let is_integer = digits.bytes().all(|byte| byte.is_ascii_digit());
-    // 15 digits always fit; JSON has no leading zeros to strip.
-    is_integer && digits.len() > 15 && digits.parse::<f64>().is_ok_and(|double| format!("{double:.0}") != digits)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_integers_that_no_double_equals_are_rounded() {
-        for rounded in ["9007199254740993", "-9007199254740993", "18446744073709551617", "100000000000000000000001"] {
-            assert!(is_rounded_integer(rounded), "{rounded}");
-        }
-        for exact in
-            ["0", "-1", "9007199254740992", "18446744073709551616", "100000000000000000000", "1e23", "0.1", "\"x\""]
-        {
-            assert!(!is_rounded_integer(exact), "{exact}");
         }
     }
 }

@@ -9,10 +9,10 @@ use serde_json::value::RawValue;
 use super::body::FORMS;
 use super::cell::{Cell, Skipped};
 use super::key::Key;
-use super::names::START;
-use super::render::{json_name, quoted};
 use super::report::Report;
-use super::table::{Slot, Table};
+use crate::frame::names::START;
+use crate::frame::render::{json_name, quoted};
+use crate::frame::table::{Slot, Table, too_many_rows};
 
 /// Reads columns. `index` is the value of a key `index` that has been read
 /// already, `next` the first key after it.
@@ -58,7 +58,10 @@ struct Columns<'t, 's, 'b> {
 impl<'s, 'b> Columns<'_, 's, 'b> {
     fn open<E: Error>(&mut self, name: &str) -> Result<usize, E> {
         // Columns are few, cells many: no guess at the order is needed.
-        let position = self.table.position(START, name, self.report)?;
+        let position = self
+            .table
+            .position(START, name, &mut self.report.findings)
+            .map_err(|limit| self.report.too_large(limit))?;
         if position >= self.seen.len() {
             self.seen.resize(position + 1, false);
         }
@@ -92,7 +95,9 @@ impl<'s, 'b> Columns<'_, 's, 'b> {
             // A key of some other convention around a form of ours.
             return Err(E::custom(unknown_wrapper(self.table.name(only))));
         }
-        self.table.end_columns(self.first.map_or(0, |(_, length)| length), self.report)
+        self.table
+            .end_columns(self.first.map_or(0, |(_, length)| length), &mut self.report.findings)
+            .map_err(|limit| self.report.too_large(limit))
     }
 }
 
@@ -147,7 +152,7 @@ impl<'de> Visitor<'de> for Values<'_, '_, 'de> {
                 return Ok(());
             }
             if row >= limit {
-                return Err(report.too_large(format_args!("more than {limit} rows; send them in parts")));
+                return Err(report.too_large(too_many_rows(limit)));
             }
         }
     }

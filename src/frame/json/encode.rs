@@ -1,16 +1,15 @@
 //! Predictions to JSON, row by row straight into the answer's buffer.
 
-use arrow_array::cast::AsArray;
-use arrow_array::types::{Date32Type, Float64Type, Int32Type, TimestampMicrosecondType};
-use arrow_array::{
-    Array, BooleanArray, Date32Array, DictionaryArray, Float64Array, Int32Array, RecordBatch, StringArray,
-    TimestampMicrosecondArray,
-};
-use arrow_schema::{DataType, TimeUnit};
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_schema::Schema as ArrowSchema;
 use serde::Serialize;
 
 use super::NonFinite;
 use crate::error::{Error, Result};
+use crate::frame::cells::{Cell, Cells};
+use crate::frame::stream::{EncodeOptions, Encoder};
 use crate::frame::temporal;
 
 /// Appends the predictions as one JSON array to `out`: plain values for an unnamed
@@ -22,110 +21,141 @@ use crate::frame::temporal;
 /// [`Kind::Internal`](crate::error::Kind::Internal) for a column of a type that no prediction has,
 /// or for an unnamed batch of other than one column; `out` is then as it was.
 pub fn encode_predictions(batch: &RecordBatch, unnamed: bool, non_finite: NonFinite, out: &mut Vec<u8>) -> Result<()> {
-    let columns = batch.columns().iter().map(|column| Cells::new(column)).collect::<Result<Vec<_>>>()?;
-    if unnamed {
-        let [cells] = columns.as_slice() else {
-            return Err(Error::internal(format!("unnamed predictions with {} columns", columns.len())));
-        };
-        return array(batch.num_rows(), out, |row, out| cells.write(row, non_finite, out));
+    let mut encoder = JsonArrayEncoder::new(EncodeOptions { unnamed, non_finite });
+    let start = out.len();
+    encoder.header(batch.schema_ref(), out)?;
+    encoder.encode(batch, out).inspect_err(|_| out.truncate(start))?;
+    encoder.finish(out)
+}
+
+/// Writes rows as one JSON array.
+pub struct JsonArrayEncoder {
+    options: EncodeOptions,
+    is_first: bool,
+}
+
+/// Writes rows as one JSON value per line (NDJSON).
+pub struct LinesEncoder {
+    options: EncodeOptions,
+}
+
+impl JsonArrayEncoder {
+    /// An encoder that has written nothing.
+    pub fn new(options: EncodeOptions) -> Self {
+        Self { options, is_first: true }
     }
-    let keys = (batch.schema_ref().fields().iter().enumerate())
-        .map(|(position, field)| key(position, field.name()))
-        .collect::<Result<Vec<_>>>()?;
-    array(batch.num_rows(), out, |row, out| {
-        if columns.is_empty() {
+}
+
+impl LinesEncoder {
+    /// An encoder that has written nothing.
+    pub fn new(options: EncodeOptions) -> Self {
+        Self { options }
+    }
+}
+
+impl Encoder for JsonArrayEncoder {
+    fn header(&mut self, _: &Arc<ArrowSchema>, out: &mut Vec<u8>) -> Result<()> {
+        out.push(b'[');
+        Ok(())
+    }
+
+    fn encode(&mut self, batch: &RecordBatch, out: &mut Vec<u8>) -> Result<()> {
+        let rows = Rows::new(batch, self.options.unnamed, self.options.non_finite)?;
+        for row in 0..batch.num_rows() {
+            if !std::mem::take(&mut self.is_first) {
+                out.push(b',');
+            }
+            rows.write(row, out)?;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, out: &mut Vec<u8>) -> Result<()> {
+        out.push(b']');
+        Ok(())
+    }
+}
+
+impl Encoder for LinesEncoder {
+    fn header(&mut self, _: &Arc<ArrowSchema>, _: &mut Vec<u8>) -> Result<()> {
+        Ok(())
+    }
+
+    fn encode(&mut self, batch: &RecordBatch, out: &mut Vec<u8>) -> Result<()> {
+        let rows = Rows::new(batch, self.options.unnamed, self.options.non_finite)?;
+        for row in 0..batch.num_rows() {
+            rows.write(row, out)?;
+            out.push(b'\n');
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, _: &mut Vec<u8>) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// The rows of a batch as JSON values.
+struct Rows<'a> {
+    columns: Vec<Cells<'a>>,
+    /// What stands before the value of each column; none for an unnamed column.
+    keys: Option<Vec<Vec<u8>>>,
+    non_finite: NonFinite,
+}
+
+impl<'a> Rows<'a> {
+    /// Rows that are bare values when the column is `unnamed`, else objects.
+    ///
+    /// # Errors
+    /// As for [`encode_predictions`].
+    fn new(batch: &'a RecordBatch, unnamed: bool, non_finite: NonFinite) -> Result<Self> {
+        let columns = batch.columns().iter().map(|column| Cells::new(column)).collect::<Result<Vec<_>>>()?;
+        if unnamed && columns.len() != 1 {
+            return Err(Error::internal(format!("unnamed predictions with {} columns", columns.len())));
+        }
+        let fields = batch.schema_ref().fields().iter().enumerate();
+        let keys = fields.map(|(position, field)| key(position, field.name()));
+        let keys = if unnamed { None } else { Some(keys.collect::<Result<Vec<_>>>()?) };
+        Ok(Self { columns, keys, non_finite })
+    }
+
+    /// Appends one row.
+    ///
+    /// # Errors
+    /// [`Kind::Internal`](crate::error::Kind::Internal) when serde refuses, which it has no reason to.
+    #[inline]
+    fn write(&self, row: usize, out: &mut Vec<u8>) -> Result<()> {
+        let Some(keys) = &self.keys else {
+            return self.columns.iter().try_for_each(|cells| write(cells.get(row), self.non_finite, out));
+        };
+        if keys.is_empty() {
             out.push(b'{');
         }
-        for (key, cells) in keys.iter().zip(&columns) {
+        for (key, cells) in keys.iter().zip(&self.columns) {
             out.extend_from_slice(key);
-            cells.write(row, non_finite, out)?;
+            write(cells.get(row), self.non_finite, out)?;
         }
         out.push(b'}');
         Ok(())
-    })
-}
-
-/// A column as the array type that it is.
-enum Cells<'a> {
-    Double(&'a Float64Array),
-    Integer(&'a Int32Array),
-    Logical(&'a BooleanArray),
-    Text(&'a StringArray),
-    Level(&'a DictionaryArray<Int32Type>, &'a StringArray),
-    Date(&'a Date32Array),
-    Timestamp(&'a TimestampMicrosecondArray),
-}
-
-impl<'a> Cells<'a> {
-    fn new(array: &'a dyn Array) -> Result<Self> {
-        let unknown = || Error::internal(format!("predictions of the Arrow type {}", array.data_type()));
-        Ok(match array.data_type() {
-            DataType::Float64 => Self::Double(array.as_primitive::<Float64Type>()),
-            DataType::Int32 => Self::Integer(array.as_primitive::<Int32Type>()),
-            DataType::Boolean => Self::Logical(array.as_boolean()),
-            DataType::Utf8 => Self::Text(array.as_string()),
-            DataType::Date32 => Self::Date(array.as_primitive::<Date32Type>()),
-            DataType::Timestamp(TimeUnit::Microsecond, Some(zone)) if &**zone == "UTC" => {
-                Self::Timestamp(array.as_primitive::<TimestampMicrosecondType>())
-            }
-            DataType::Dictionary(..) => {
-                let dictionary = array.as_dictionary_opt::<Int32Type>().ok_or_else(unknown)?;
-                Self::Level(dictionary, dictionary.values().as_string_opt().ok_or_else(unknown)?)
-            }
-            _ => return Err(unknown()),
-        })
-    }
-
-    #[inline]
-    fn write(&self, row: usize, non_finite: NonFinite, out: &mut Vec<u8>) -> Result<()> {
-        match self {
-            Self::Double(array) if array.is_valid(row) => {
-                let value = array.value(row);
-                if value.is_finite() {
-                    return json(&value, out);
-                }
-                if non_finite == NonFinite::Null {
-                    out.extend_from_slice(b"null");
-                    return Ok(());
-                }
-                let text: &[u8] = match value {
-                    f64::INFINITY => br#""Infinity""#,
-                    f64::NEG_INFINITY => br#""-Infinity""#,
-                    _ => br#""NaN""#,
-                };
-                out.extend_from_slice(text);
-            }
-            Self::Integer(array) if array.is_valid(row) => return json(&array.value(row), out),
-            Self::Logical(array) if array.is_valid(row) => return json(&array.value(row), out),
-            Self::Text(array) if array.is_valid(row) => return json(array.value(row), out),
-            Self::Level(array, levels) if array.is_valid(row) => {
-                let level = usize::try_from(array.keys().value(row)).map_err(Error::internal)?;
-                if levels.is_valid(level) {
-                    return json(levels.value(level), out);
-                }
-                out.extend_from_slice(b"null");
-            }
-            Self::Date(array) if array.is_valid(row) => {
-                quoted(out, |out| temporal::write_date(array.value(row), out));
-            }
-            Self::Timestamp(array) if array.is_valid(row) => {
-                quoted(out, |out| temporal::write_timestamp(array.value(row), out));
-            }
-            _ => out.extend_from_slice(b"null"),
-        }
-        Ok(())
     }
 }
 
-fn array(rows: usize, out: &mut Vec<u8>, mut element: impl FnMut(usize, &mut Vec<u8>) -> Result<()>) -> Result<()> {
-    out.push(b'[');
-    for row in 0..rows {
-        if row > 0 {
-            out.push(b',');
-        }
-        element(row, out)?;
+#[inline]
+fn write(cell: Cell<'_>, non_finite: NonFinite, out: &mut Vec<u8>) -> Result<()> {
+    match cell {
+        Cell::Double(value) if value.is_finite() => return json(&value, out),
+        Cell::Double(value) if non_finite == NonFinite::String => out.extend_from_slice(match value {
+            f64::INFINITY => br#""Infinity""#,
+            f64::NEG_INFINITY => br#""-Infinity""#,
+            _ => br#""NaN""#,
+        }),
+        Cell::Missing | Cell::Double(_) => out.extend_from_slice(b"null"),
+        Cell::Integer(value) => return json(&value, out),
+        Cell::Logical(value) => return json(&value, out),
+        Cell::Text(value) => return json(value, out),
+        Cell::Date(days) => quoted(out, |out| temporal::write_date(days, out)),
+        Cell::Timestamp(microseconds) => quoted(out, |out| temporal::write_timestamp(microseconds, out)),
     }
-    out.push(b']');
     Ok(())
 }
 

@@ -5,10 +5,10 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use super::cell::{Cell, Skipped};
-use super::names::START;
-use super::render::quoted;
 use super::report::Report;
-use super::table::{Slot, Table};
+use crate::frame::names::START;
+use crate::frame::render::quoted;
+use crate::frame::table::{Slot, Table, too_many_rows};
 
 /// Reads the rows of an array that has been opened.
 pub(super) fn read_records<'de, A: SeqAccess<'de>>(
@@ -18,6 +18,17 @@ pub(super) fn read_records<'de, A: SeqAccess<'de>>(
 ) -> Result<(), A::Error> {
     while seq.next_element_seed(Record { table, report })?.is_some() {}
     Ok(())
+}
+
+/// Reads one row that is a document of its own.
+pub(super) fn read_record<'b>(
+    line: &'b str,
+    table: &mut Table<'_>,
+    report: &mut Report<'b>,
+) -> Result<(), serde_json::Error> {
+    let mut deserializer = serde_json::Deserializer::from_str(line);
+    Record { table, report }.deserialize(&mut deserializer)?;
+    deserializer.end()
 }
 
 /// One row.
@@ -39,7 +50,7 @@ impl<'de> DeserializeSeed<'de> for Record<'_, '_, 'de> {
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         let limit = self.report.options().max_rows;
         if self.table.rows() >= limit {
-            return Err(self.report.too_large(format_args!("more than {limit} rows; send them in parts")));
+            return Err(self.report.too_large(too_many_rows(limit)));
         }
         deserializer.deserialize_any(self)
     }
@@ -49,7 +60,7 @@ impl<'de> Visitor<'de> for Record<'_, '_, 'de> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, r#"row {} as an object {{"column":value,…}}"#, self.table.rows())
+        write!(f, r#"row {} as an object {{"column":value,…}}"#, self.report.findings.number(self.table.rows()))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
@@ -59,6 +70,7 @@ impl<'de> Visitor<'de> for Record<'_, '_, 'de> {
         while let Some(position) = map.next_key_seed(ColumnKey { table, report, place })? {
             let slot = table.slot(position);
             if slot.len() > row {
+                let row = report.findings.number(row);
                 return Err(Error::custom(format_args!(
                     "row {row} has the key {} twice",
                     quoted(table.name(position))
@@ -76,7 +88,7 @@ impl<'de> Visitor<'de> for Record<'_, '_, 'de> {
             }
             place = position + 1;
         }
-        table.end_row(filled, report)
+        table.end_row(filled, &mut report.findings).map_err(|limit| report.too_large(limit))
     }
 }
 
@@ -98,6 +110,6 @@ impl Visitor<'_> for ColumnKey<'_, '_, '_> {
 
     #[inline]
     fn visit_str<E: Error>(self, name: &str) -> Result<usize, E> {
-        self.table.position(self.place, name, self.report)
+        self.table.position(self.place, name, &mut self.report.findings).map_err(|limit| self.report.too_large(limit))
     }
 }

@@ -7,8 +7,9 @@ use serde::de;
 use serde_json::error::Category;
 
 use super::DecodeOptions;
-use super::render;
-use crate::error::{CellError, CellErrors, Error, Kind, Result};
+use crate::error::{Error, Kind, Result};
+use crate::frame::findings::{Findings, LimitPassed};
+use crate::frame::render;
 
 /// Most characters of a parser's message in an answer.
 const MESSAGE_CHARACTERS: usize = 600;
@@ -18,12 +19,12 @@ pub(super) struct Report<'b> {
     body: &'b str,
     options: DecodeOptions,
     named_inputs: bool,
-    input: Option<String>,
     compare_digits: bool,
     long_number: bool,
     nested_cells: usize,
-    cells: CellErrors,
-    warnings: Vec<String>,
+    /// Lines of the stream before the body.
+    lines_before: usize,
+    pub(super) findings: Findings,
     kind: Kind,
     concluded: Option<Error>,
 }
@@ -35,15 +36,19 @@ impl<'b> Report<'b> {
             body,
             options,
             named_inputs,
-            input: None,
             compare_digits: false,
             long_number: false,
             nested_cells: 0,
-            cells: CellErrors::default(),
-            warnings: Vec::new(),
+            lines_before: 0,
+            findings: Findings::default(),
             kind: Kind::Malformed,
             concluded: None,
         }
+    }
+
+    /// A report about one line of a stream, with what was found before it.
+    pub(super) fn of_line(line: &'b str, options: DecodeOptions, lines_before: usize, findings: Findings) -> Self {
+        Self { lines_before, findings, ..Self::new(line, options, false) }
     }
 
     /// The same for a reading that compares integers with their digits.
@@ -83,37 +88,25 @@ impl<'b> Report<'b> {
     /// What follows belongs to this input.
     pub(super) fn enter(&mut self, input: &str) {
         if self.named_inputs {
-            self.input = Some(input.to_owned());
+            self.findings.enter(input);
         }
     }
 
     /// Counts a misfit; `describe` gives what was expected and what was got.
     #[cold]
     pub(super) fn misfit(&mut self, row: Option<usize>, column: &str, describe: impl FnOnce() -> (String, String)) {
-        let input = &self.input;
-        self.cells.push(|| {
-            let (expected, got) = describe();
-            CellError { input: input.clone(), row, column: render::name(column), expected, got }
-        });
-    }
-
-    /// Adds a warning to the answer.
-    pub(super) fn warn(&mut self, warning: String) {
-        self.warnings.push(match &self.input {
-            Some(input) => format!("input {}: {warning}", render::quoted(input)),
-            None => warning,
-        });
+        self.findings.misfit(row, column, describe);
     }
 
     /// The warnings, or the misfits as an error.
     pub(super) fn into_warnings(self) -> Result<Vec<String>> {
-        if self.cells.is_empty() { Ok(self.warnings) } else { Err(Error::misfit(self.cells)) }
+        self.findings.into_warnings()
     }
 
     /// Ends the reading because a limit is passed.
-    pub(super) fn too_large<E: de::Error>(&mut self, text: impl std::fmt::Display) -> E {
+    pub(super) fn too_large<E: de::Error>(&mut self, limit: LimitPassed) -> E {
         self.kind = Kind::TooLarge;
-        E::custom(text)
+        E::custom(limit.0)
     }
 
     /// Ends the reading of the body because that of a part of it failed, which
@@ -132,7 +125,7 @@ impl<'b> Report<'b> {
         let start = (text.as_ptr() as usize).saturating_sub(self.body.as_ptr() as usize).min(self.body.len());
         let offset = (start + offset_of(text, error.line(), error.column())).min(self.body.len());
         let before = &self.body.as_bytes()[..offset];
-        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        let line = 1 + self.lines_before + before.iter().filter(|byte| **byte == b'\n').count();
         let column = 1 + before.iter().rev().take_while(|byte| **byte != b'\n').count();
         let full = error.to_string();
         let message = full.rsplit_once(" at line ").map_or(full.as_str(), |(message, _)| message);

@@ -9,10 +9,10 @@ use serde_json::value::RawValue;
 
 use super::cell::{Cell, Skipped};
 use super::key::Key;
-use super::names::START;
-use super::render::quoted;
 use super::report::Report;
-use super::table::{Slot, Table};
+use crate::frame::names::START;
+use crate::frame::render::quoted;
+use crate::frame::table::{Slot, Table, too_many_rows};
 
 /// Reads split, whose first key (or the first after `index`) has been read.
 pub(super) fn read_split<'de, A: MapAccess<'de>>(
@@ -59,7 +59,7 @@ pub(super) fn read_split<'de, A: MapAccess<'de>>(
         }
     }
     let rows = table.rows();
-    table.end_columns(rows, report)
+    table.end_columns(rows, &mut report.findings).map_err(|limit| report.too_large(limit))
 }
 
 /// The names of the columns; its value is their positions.
@@ -98,7 +98,10 @@ impl<'de> Visitor<'de> for Header<'_, '_, 'de> {
         let mut seen: Vec<bool> = Vec::new();
         let mut place = START;
         while let Some(name) = seq.next_element_seed(Key)? {
-            let position = self.table.position(place, &name, self.report)?;
+            let position = self
+                .table
+                .position(place, &name, &mut self.report.findings)
+                .map_err(|limit| self.report.too_large(limit))?;
             if position >= seen.len() {
                 seen.resize(position + 1, false);
             }
@@ -140,7 +143,7 @@ impl<'de> DeserializeSeed<'de> for Row<'_, '_, 'de, '_> {
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         let limit = self.0.report.options().max_rows;
         if self.0.table.rows() >= limit {
-            return Err(self.0.report.too_large(format_args!("more than {limit} rows; send them in parts")));
+            return Err(self.0.report.too_large(too_many_rows(limit)));
         }
         deserializer.deserialize_any(self)
     }

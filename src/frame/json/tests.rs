@@ -3,6 +3,7 @@
 mod encode;
 mod forms;
 mod limits;
+mod lines;
 mod malformed;
 mod misfits;
 mod properties;

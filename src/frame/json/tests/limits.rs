@@ -1,7 +1,7 @@
 //! Every bound, reached and passed.
 
 use super::*;
-use crate::frame::json::table::{ABSENT_CELLS, UNKNOWN_COLUMNS};
+use crate::frame::table::{ABSENT_CELLS, UNKNOWN_COLUMNS};
 
 fn assert_too_large(schemas: &InputSchemas, options: DecodeOptions, body: &str, expected: &str) {
     let error = decode(body.as_bytes(), schemas, options).expect_err("a limit is passed");

@@ -7,32 +7,32 @@ const VALUE_CHARACTERS: usize = 40;
 const NAME_CHARACTERS: usize = 200;
 
 /// A name in single quotes.
-pub(super) fn quoted(name: &str) -> String {
+pub(crate) fn quoted(name: &str) -> String {
     format!("'{}'", self::name(name))
 }
 
 /// A name as it is.
-pub(super) fn name(name: &str) -> String {
+pub(crate) fn name(name: &str) -> String {
     shortened(name, NAME_CHARACTERS)
 }
 
 /// A name as a JSON string.
-pub(super) fn json_name(name: &str) -> String {
+pub(crate) fn json_name(name: &str) -> String {
     serde_json::Value::from(self::name(name)).to_string()
 }
 
 /// A string value as JSON.
-pub(super) fn string(value: &str) -> String {
+pub(crate) fn string(value: &str) -> String {
     serde_json::Value::from(literal(value)).to_string()
 }
 
 /// A value as it is written in the body.
-pub(super) fn literal(value: &str) -> String {
+pub(crate) fn literal(value: &str) -> String {
     shortened(value, VALUE_CHARACTERS)
 }
 
 /// Text of at most that many characters; what was cut off shows as an ellipsis.
-pub(super) fn shortened(text: &str, characters: usize) -> String {
+pub(crate) fn shortened(text: &str, characters: usize) -> String {
     match text.char_indices().nth(characters) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),

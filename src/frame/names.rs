@@ -8,10 +8,10 @@ use std::collections::HashMap;
 const FEW_NAMES: usize = 16;
 
 /// Place before the first key of a row.
-pub(super) const START: usize = 0;
+pub(crate) const START: usize = 0;
 
 /// Position of columns by name.
-pub(super) struct NameIndex<'s> {
+pub(crate) struct NameIndex<'s> {
     names: Vec<Cow<'s, str>>,
     /// For [`START`] and each column (one further on) the column that came next
     /// when last seen.
@@ -22,20 +22,20 @@ pub(super) struct NameIndex<'s> {
 
 impl<'s> NameIndex<'s> {
     /// An index of names that are expected to come in this order.
-    pub(super) fn new(names: impl Iterator<Item = &'s str>) -> Self {
+    pub(crate) fn new(names: impl Iterator<Item = &'s str>) -> Self {
         let names: Vec<_> = names.map(Cow::Borrowed).collect();
         Self { successors: (0..=names.len()).collect(), names, positions: HashMap::new() }
     }
 
     /// The name at a position.
-    pub(super) fn name(&self, position: usize) -> &str {
+    pub(crate) fn name(&self, position: usize) -> &str {
         &self.names[position]
     }
 
     /// Position of `name` when it came after `place`: [`START`], or one more
     /// than the position of the name before it.
     #[inline]
-    pub(super) fn find(&mut self, place: usize, name: &str) -> Option<usize> {
+    pub(crate) fn find(&mut self, place: usize, name: &str) -> Option<usize> {
         let guess = self.successors[place];
         if self.names.get(guess).is_some_and(|known| known == name) {
             return Some(guess);
@@ -46,7 +46,7 @@ impl<'s> NameIndex<'s> {
     }
 
     /// Adds a name that was not found after `place`, and gives its position.
-    pub(super) fn add(&mut self, place: usize, name: &str) -> usize {
+    pub(crate) fn add(&mut self, place: usize, name: &str) -> usize {
         let position = self.names.len();
         if !self.positions.is_empty() {
             self.positions.insert(Cow::Owned(name.to_owned()), position);

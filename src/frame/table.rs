@@ -3,44 +3,51 @@
 
 use std::sync::Arc;
 
-use arrow_array::{RecordBatch, RecordBatchOptions};
+use arrow_array::{BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow_schema::Schema as ArrowSchema;
-use serde::de;
+use arrow_select::filter::filter_record_batch;
 
-use super::DecodeOptions;
-use super::names::NameIndex;
+use super::column::{ColumnBuilder, Rejected};
+use super::findings::{Findings, LimitPassed};
+use super::names::{NameIndex, START};
 use super::render::quoted;
-use super::report::Report;
+use super::schema::{ColumnType, Schema, UnknownColumns};
 use crate::error::{Error, Result};
-use crate::frame::column::{ColumnBuilder, Rejected};
-use crate::frame::schema::{Schema, UnknownColumns};
 
 /// Most columns of one input that its schema doesn't have.
-pub(super) const UNKNOWN_COLUMNS: usize = 10_000;
+pub(crate) const UNKNOWN_COLUMNS: usize = 10_000;
 /// Most cells of one input that are filled in because rows or columns lack
 /// them. Without a bound a small body could ask for any amount of memory: rows
 /// and columns cost it a few bytes each, their product costs us.
-pub(super) const ABSENT_CELLS: usize = 1 << 24;
+pub(crate) const ABSENT_CELLS: usize = 1 << 24;
 /// Ignored columns that a warning names.
 const NAMED_COLUMNS: usize = 20;
 /// How alike two names must be (Jaro-Winkler) to suggest one for the other.
 const ALIKE: f64 = 0.85;
 
 /// One input under construction.
-pub(super) struct Table<'s> {
+pub(crate) struct Table<'s> {
     schema: &'s Schema,
-    options: DecodeOptions,
+    non_finite_text: bool,
     names: NameIndex<'s>,
     slots: Vec<Slot<'s>>,
     /// Slots that hold a column.
     kept: usize,
     rows: usize,
     absent: usize,
+    /// Rows that are no part of the result, in order.
+    rejected: Vec<usize>,
 }
+
+/// What the columns that no schema types were found to be, so that the next rows
+/// of the same stream are read alike. In the order in which they were seen; a
+/// column of nothing but nulls is [`ColumnType::Any`] still.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Decided(Vec<(String, ColumnType)>);
 
 /// Where the values of a name go.
 #[expect(clippy::large_enum_variant, reason = "most slots are kept; a box would cost each of them")]
-pub(super) enum Slot<'s> {
+pub(crate) enum Slot<'s> {
     /// Into a column.
     Kept(ColumnBuilder<'s>),
     /// Nowhere; where the form needs it to find repeated keys and unequal
@@ -51,7 +58,7 @@ pub(super) enum Slot<'s> {
 impl Slot<'_> {
     /// Rows so far.
     #[inline]
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         match self {
             Self::Kept(column) => column.len(),
             Self::Dropped(rows) => *rows,
@@ -60,58 +67,84 @@ impl Slot<'_> {
 }
 
 impl<'s> Table<'s> {
-    /// No rows yet.
-    pub(super) fn new(schema: &'s Schema, options: DecodeOptions) -> Self {
+    /// No rows yet. `non_finite_text` as for [`ColumnBuilder::new`].
+    pub(crate) fn new(schema: &'s Schema, non_finite_text: bool) -> Self {
         let columns = schema.columns.iter();
         Self {
             schema,
-            options,
+            non_finite_text,
             names: NameIndex::new(columns.clone().map(|column| column.name.as_str())),
-            slots: columns.map(|column| Slot::Kept(ColumnBuilder::new(column, options.non_finite_strings))).collect(),
+            slots: columns.map(|column| Slot::Kept(ColumnBuilder::new(column, non_finite_text))).collect(),
             kept: schema.columns.len(),
             rows: 0,
             absent: 0,
+            rejected: Vec::new(),
         }
     }
 
-    pub(super) fn schema(&self) -> &'s Schema {
+    /// A table for more rows of a stream, whose rows so far gave `decided`.
+    pub(crate) fn continuing(schema: &'s Schema, non_finite_text: bool, decided: &Decided) -> Self {
+        let mut table = Self::new(schema, non_finite_text);
+        for (name, kind) in &decided.0 {
+            let position = table.schema.position(name).unwrap_or_else(|| {
+                table.kept += 1;
+                table.slots.push(Slot::Kept(ColumnBuilder::passed(name, 0, non_finite_text)));
+                table.names.add(START, name)
+            });
+            if let Slot::Kept(column) = &mut table.slots[position] {
+                column.decide(*kind);
+            }
+        }
+        table
+    }
+
+    /// How many columns there are, dropped ones too.
+    pub(crate) fn width(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// What the rows so far say about the columns that no schema types.
+    pub(crate) fn decided(&self) -> Decided {
+        let kept = self.slots.iter().filter_map(|slot| match slot {
+            Slot::Kept(column) => Some((column.name().to_owned(), column.decided()?)),
+            Slot::Dropped(_) => None,
+        });
+        Decided(kept.collect())
+    }
+
+    pub(crate) fn schema(&self) -> &'s Schema {
         self.schema
     }
 
     /// Rows that are complete.
     #[inline]
-    pub(super) fn rows(&self) -> usize {
+    pub(crate) fn rows(&self) -> usize {
         self.rows
     }
 
-    pub(super) fn slot(&mut self, position: usize) -> &mut Slot<'s> {
+    pub(crate) fn slot(&mut self, position: usize) -> &mut Slot<'s> {
         &mut self.slots[position]
     }
 
-    pub(super) fn name(&self, position: usize) -> &str {
+    pub(crate) fn name(&self, position: usize) -> &str {
         self.names.name(position)
     }
 
     /// Position of the slot for `name`, which came after `place` (see
     /// [`NameIndex::find`]); a name seen for the first time gets a new slot.
     #[inline]
-    pub(super) fn position<E: de::Error>(
-        &mut self,
-        place: usize,
-        name: &str,
-        report: &mut Report<'_>,
-    ) -> Result<usize, E> {
+    pub(crate) fn position(&mut self, place: usize, name: &str, findings: &mut Findings) -> Result<usize, LimitPassed> {
         match self.names.find(place, name) {
             Some(position) => Ok(position),
-            None => self.add(place, name, report),
+            None => self.add(place, name, findings),
         }
     }
 
     /// Ends a row of records, in which `filled` of the kept columns had a value.
     #[inline]
-    pub(super) fn end_row<E: de::Error>(&mut self, filled: usize, report: &mut Report<'_>) -> Result<(), E> {
+    pub(crate) fn end_row(&mut self, filled: usize, findings: &mut Findings) -> Result<(), LimitPassed> {
         if filled < self.kept {
-            self.fill_row(filled, report)?;
+            self.fill_row(filled, findings)?;
         }
         self.rows += 1;
         Ok(())
@@ -119,13 +152,33 @@ impl<'s> Table<'s> {
 
     /// Ends a row of split; columns that the body lacks are filled at the end.
     #[inline]
-    pub(super) fn end_split_row(&mut self) {
+    pub(crate) fn end_split_row(&mut self) {
         self.rows += 1;
+    }
+
+    /// Ends a row in the middle, because of what was found in it: the columns at
+    /// `positions` that it did not reach get a null, and the row is no part of
+    /// the result.
+    pub(crate) fn abandon_row(&mut self, positions: impl Iterator<Item = usize>) {
+        self.rows += 1;
+        for position in positions {
+            match &mut self.slots[position] {
+                Slot::Kept(column) if column.len() < self.rows => column.append_nulls(self.rows - column.len()),
+                Slot::Kept(_) => {}
+                Slot::Dropped(rows) => *rows = self.rows,
+            }
+        }
+        self.reject_row();
+    }
+
+    /// Leaves the row that was ended last out of the result.
+    pub(crate) fn reject_row(&mut self) {
+        self.rejected.push(self.rows - 1);
     }
 
     /// Ends columns or split: every column has `rows` rows, or none when the
     /// body lacks it.
-    pub(super) fn end_columns<E: de::Error>(&mut self, rows: usize, report: &mut Report<'_>) -> Result<(), E> {
+    pub(crate) fn end_columns(&mut self, rows: usize, findings: &mut Findings) -> Result<(), LimitPassed> {
         for position in 0..self.slots.len() {
             let Slot::Kept(column) = &mut self.slots[position] else { continue };
             if column.len() == rows {
@@ -133,16 +186,16 @@ impl<'s> Table<'s> {
             }
             column.append_nulls(rows - column.len());
             if !column.nullable() {
-                report.misfit(None, column.name(), || (column.expected(Rejected::Null), "missing".to_owned()));
+                findings.misfit(None, column.name(), || (column.expected(Rejected::Null), "missing".to_owned()));
             }
-            self.count_absent(rows, report)?;
+            self.count_absent(rows)?;
         }
         self.rows = rows;
         Ok(())
     }
 
     /// The columns as a record batch; ignored ones become a warning.
-    pub(super) fn finish(self, report: &mut Report<'_>) -> Result<RecordBatch> {
+    pub(crate) fn finish(self, findings: &mut Findings) -> Result<RecordBatch> {
         let (mut fields, mut arrays) = (Vec::with_capacity(self.kept), Vec::with_capacity(self.kept));
         let mut ignored = Vec::new();
         for (position, slot) in self.slots.into_iter().enumerate() {
@@ -162,28 +215,37 @@ impl<'s> Table<'s> {
                 0 => String::new(),
                 more => format!(" and {more} more"),
             };
-            report.warn(format!("ignored columns that the model does not take: {}{more}", names.join(", ")));
+            findings.warn(format!("ignored columns that the model does not take: {}{more}", names.join(", ")));
         }
         let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
-        RecordBatch::try_new_with_options(Arc::new(ArrowSchema::new(fields)), arrays, &options).map_err(Error::internal)
+        let batch = RecordBatch::try_new_with_options(Arc::new(ArrowSchema::new(fields)), arrays, &options)
+            .map_err(Error::internal)?;
+        if self.rejected.is_empty() {
+            return Ok(batch);
+        }
+        let mut keep = vec![true; self.rows];
+        for row in self.rejected {
+            keep[row] = false;
+        }
+        filter_record_batch(&batch, &BooleanArray::from(keep)).map_err(Error::internal)
     }
 
     #[cold]
-    fn add<E: de::Error>(&mut self, place: usize, name: &str, report: &mut Report<'_>) -> Result<usize, E> {
+    fn add(&mut self, place: usize, name: &str, findings: &mut Findings) -> Result<usize, LimitPassed> {
         if self.slots.len() - self.schema.columns.len() >= UNKNOWN_COLUMNS {
-            return Err(report.too_large(format_args!(
+            return Err(LimitPassed(format!(
                 "more than {UNKNOWN_COLUMNS} columns that the model does not know; send fewer"
             )));
         }
         let slot = match self.schema.unknown_columns {
             UnknownColumns::Pass => {
                 self.kept += 1;
-                self.count_absent(self.rows, report)?;
-                Slot::Kept(ColumnBuilder::passed(name, self.rows, self.options.non_finite_strings))
+                self.count_absent(self.rows)?;
+                Slot::Kept(ColumnBuilder::passed(name, self.rows, self.non_finite_text))
             }
             UnknownColumns::Ignore => Slot::Dropped(0),
             UnknownColumns::Error => {
-                report.misfit(None, name, || (self.suggestion(name), "an unknown column".to_owned()));
+                findings.misfit(None, name, || (self.suggestion(name), "an unknown column".to_owned()));
                 Slot::Dropped(0)
             }
         };
@@ -192,26 +254,26 @@ impl<'s> Table<'s> {
     }
 
     #[cold]
-    fn fill_row<E: de::Error>(&mut self, filled: usize, report: &mut Report<'_>) -> Result<(), E> {
-        self.count_absent(self.kept - filled, report)?;
+    fn fill_row(&mut self, filled: usize, findings: &mut Findings) -> Result<(), LimitPassed> {
+        self.count_absent(self.kept - filled)?;
         let row = self.rows;
         for slot in &mut self.slots {
             let Slot::Kept(column) = slot else { continue };
             if column.len() == row
                 && let Err(why) = column.push_null()
             {
-                report.misfit(Some(row), column.name(), || (column.expected(why), "missing".to_owned()));
+                findings.misfit(Some(row), column.name(), || (column.expected(why), "missing".to_owned()));
             }
         }
         Ok(())
     }
 
-    fn count_absent<E: de::Error>(&mut self, cells: usize, report: &mut Report<'_>) -> Result<(), E> {
+    fn count_absent(&mut self, cells: usize) -> Result<(), LimitPassed> {
         self.absent += cells;
         if self.absent <= ABSENT_CELLS {
             return Ok(());
         }
-        Err(report.too_large(format_args!(
+        Err(LimitPassed(format!(
             "the rows lack more than {ABSENT_CELLS} values in all; send them in parts, or every column in every row"
         )))
     }
@@ -230,4 +292,9 @@ impl<'s> Table<'s> {
             None => expected.to_owned(),
         }
     }
+}
+
+/// What to say of more than `limit` rows.
+pub(crate) fn too_many_rows(limit: usize) -> LimitPassed {
+    LimitPassed(format!("more than {limit} rows; send them in parts"))
 }

@@ -1,0 +1,183 @@
+//! NDJSON: one record per line, each read by the rules of records. Empty lines
+//! are no rows.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::DecodeOptions;
+use super::records::read_record;
+use super::report::Report;
+use crate::error::{Error, Result};
+use crate::frame::findings::Findings;
+use crate::frame::schema::Schema;
+use crate::frame::stream::progress::{Progress, settle};
+use crate::frame::stream::{ByteOrderMark, Chunk, Decoder, RejectedRow, StreamOptions, record_too_long};
+use crate::frame::table::{Decided, Table};
+
+/// Reads rows from NDJSON.
+pub struct LinesDecoder {
+    schema: Arc<Schema>,
+    options: StreamOptions,
+    mark: ByteOrderMark,
+    bytes: Vec<u8>,
+    /// Lines that are complete and not empty.
+    lines: VecDeque<Line>,
+    /// Where the line that is arriving begins, and how far it has been looked at.
+    arriving: usize,
+    scanned: usize,
+    /// Lines of the stream before it, empty ones too.
+    lines_before: usize,
+    decided: Decided,
+    progress: Progress,
+}
+
+/// Where a line lies in the bytes.
+struct Line {
+    start: usize,
+    /// The line end is not part of it.
+    end: usize,
+    number: usize,
+}
+
+impl LinesDecoder {
+    /// A decoder of rows of that schema.
+    pub fn new(schema: Arc<Schema>, options: StreamOptions) -> Self {
+        Self {
+            schema,
+            options,
+            mark: ByteOrderMark::default(),
+            bytes: Vec::new(),
+            lines: VecDeque::new(),
+            arriving: 0,
+            scanned: 0,
+            lines_before: 0,
+            decided: Decided::default(),
+            progress: Progress::default(),
+        }
+    }
+
+    fn take(&mut self, bytes: &[u8]) -> Result<()> {
+        self.bytes.extend_from_slice(bytes);
+        while let Some(length) = self.bytes[self.scanned..].iter().position(|byte| *byte == b'\n') {
+            self.end_line(self.scanned + length)?;
+        }
+        self.scanned = self.bytes.len();
+        self.check_length(self.scanned)
+    }
+
+    /// Ends the line that is arriving before the line end at `end`.
+    fn end_line(&mut self, end: usize) -> Result<()> {
+        self.check_length(end)?;
+        let start = self.arriving;
+        if !self.bytes[start..end].trim_ascii().is_empty() {
+            self.lines.push_back(Line { start, end, number: self.lines_before });
+        }
+        self.lines_before += 1;
+        self.arriving = end + 1;
+        self.scanned = self.arriving;
+        Ok(())
+    }
+
+    fn check_length(&self, end: usize) -> Result<()> {
+        let limit = self.options.max_record_bytes;
+        if end - self.arriving < limit {
+            return Ok(());
+        }
+        Err(record_too_long(self.progress.rows() + self.lines.len(), limit))
+    }
+
+    /// Reads the first lines; `None` when digits must be compared to know some
+    /// number (see [`Report::saw_long_number`]).
+    fn read_rows(&self, count: usize, compare_digits: bool) -> Result<Option<(Chunk, Decided)>> {
+        let StreamOptions { on_misfit, non_finite_strings, .. } = self.options;
+        let options = DecodeOptions { max_rows: usize::MAX, non_finite_strings };
+        let first = self.progress.rows();
+        let mut findings = Findings::from_row(first);
+        let mut table = Table::continuing(&self.schema, non_finite_strings, &self.decided);
+        let mut rejected = Vec::new();
+        for (held, line) in self.lines.iter().take(count).enumerate() {
+            let bytes = &self.bytes[line.start..line.end];
+            let outcome = match std::str::from_utf8(bytes) {
+                Err(error) => Err(Error::malformed(format!("line {} is not UTF-8", line.number + 1)).because(error)),
+                Ok(text) => {
+                    let mut report = Report::of_line(text, options, line.number, findings);
+                    if compare_digits {
+                        report = report.comparing_digits();
+                    }
+                    let outcome = read_record(text, &mut table, &mut report);
+                    let outcome = outcome.map_err(|error| report.conclude(error, text));
+                    if report.saw_long_number() {
+                        return Ok(None);
+                    }
+                    findings = report.findings;
+                    outcome
+                }
+            };
+            let columns = 0..table.width();
+            if let Some(error) = settle(outcome, on_misfit, columns, &mut table, &mut findings)? {
+                let raw = Bytes::copy_from_slice(bytes.strip_suffix(b"\r").unwrap_or(bytes));
+                rejected.push(RejectedRow { row: (first + held) as u64, raw, error });
+            }
+        }
+        let decided = table.decided();
+        let batch = table.finish(&mut findings)?;
+        Ok(Some((Chunk { batch, rejected, warnings: findings.into_warnings()? }, decided)))
+    }
+
+    fn drop_lines(&mut self, count: usize) {
+        self.progress.gave(count);
+        self.lines.drain(..count);
+        let start = self.lines.front().map_or(self.arriving, |line| line.start);
+        // Memory moves when half of it is of no use any more.
+        if start * 2 < self.bytes.len() {
+            return;
+        }
+        self.bytes.drain(..start.min(self.bytes.len()));
+        for line in &mut self.lines {
+            line.start -= start;
+            line.end -= start;
+        }
+        self.arriving -= start;
+        self.scanned = self.scanned.saturating_sub(start);
+    }
+}
+
+impl Decoder for LinesDecoder {
+    fn push(&mut self, bytes: &[u8]) -> Result<()> {
+        let mut mark = std::mem::take(&mut self.mark);
+        let taken = mark.strip(bytes).map_or(Ok(()), |bytes| self.take(&bytes));
+        self.mark = mark;
+        taken
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        let held = self.mark.take();
+        self.take(&held)?;
+        if self.arriving < self.bytes.len() {
+            self.end_line(self.bytes.len())?;
+        }
+        self.progress.finish();
+        Ok(())
+    }
+
+    fn next_chunk(&mut self, max_rows: usize) -> Result<Option<Chunk>> {
+        let start = self.lines.front().map_or(0, |line| line.start);
+        let ends = self.lines.iter().map(|line| (line.end - start) as u64);
+        let Some(count) = self.progress.chunk(ends, max_rows, &self.options) else { return Ok(None) };
+        let read = match self.read_rows(count, false)? {
+            Some(read) => Some(read),
+            None => self.read_rows(count, true)?,
+        };
+        self.drop_lines(count);
+        Ok(read.map(|(chunk, decided)| {
+            self.decided = decided;
+            chunk
+        }))
+    }
+
+    fn buffered(&self) -> usize {
+        self.bytes.len() + self.lines.len() * size_of::<Line>()
+    }
+}

@@ -1,0 +1,6 @@
+//! Parquet, whose index stands at the end of the file: it is read when all of it
+//! is there, and written row group by row group.
+
+mod encode;
+
+pub use self::encode::ParquetEncoder;
