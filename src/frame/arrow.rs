@@ -1,7 +1,15 @@
 //! The streaming format of Arrow IPC: columns as they are, with their types,
 //! which are checked against the schema.
 
+mod batches;
+mod columns;
+mod decode;
 mod encode;
+mod misfits;
+#[cfg(test)]
+mod tests;
 
+pub(in crate::frame) use self::batches::{Batches, too_long};
+pub use self::decode::ArrowDecoder;
 pub use self::encode::ArrowEncoder;
 pub(in crate::frame) use self::encode::{conform, no_header, nullable};

@@ -90,20 +90,24 @@ impl<'s> ColumnBuilder<'s> {
         &self.column.name
     }
 
-    /// The type that the data decided on, for a column that no schema types;
-    /// [`ColumnType::Any`] as long as there were only nulls.
-    pub(crate) fn decided(&self) -> Option<ColumnType> {
-        let kind = match self.values {
+    /// The type that its values have so far; factors may be ordered ones.
+    pub(crate) fn kind(&self) -> ColumnType {
+        match self.values {
             Values::Undecided => ColumnType::Any,
             Values::Double(_) => ColumnType::Double,
+            Values::Integer(_) => ColumnType::Integer,
             Values::Logical(_) => ColumnType::Logical,
             Values::Text(_) => ColumnType::Character,
-            Values::Integer(_) => ColumnType::Integer,
             Values::Level(_) => ColumnType::Factor,
             Values::Date(_) => ColumnType::Date,
             Values::Timestamp(_) => ColumnType::Timestamp,
-        };
-        (self.column.kind == ColumnType::Any).then_some(kind)
+        }
+    }
+
+    /// The type that the data decided on, for a column that no schema types;
+    /// [`ColumnType::Any`] as long as there were only nulls.
+    pub(crate) fn decided(&self) -> Option<ColumnType> {
+        (self.column.kind == ColumnType::Any).then(|| self.kind())
     }
 
     /// Gives an empty column the type that earlier rows decided on.
@@ -212,6 +216,39 @@ impl<'s> ColumnBuilder<'s> {
         }
         self.validity.append_non_null();
         Ok(())
+    }
+
+    /// Adds a date, in days since 1970-01-01.
+    pub(crate) fn push_date(&mut self, days: i32) -> Result<(), Rejected> {
+        match &mut self.values {
+            Values::Date(values) => values.push(days),
+            Values::Undecided => {
+                self.values = Values::new(ColumnType::Date, self.len());
+                return self.push_date(days);
+            }
+            _ => return self.reject(Rejected::Type),
+        }
+        self.validity.append_non_null();
+        Ok(())
+    }
+
+    /// Adds an instant, in microseconds since 1970-01-01T00:00:00Z.
+    pub(crate) fn push_timestamp(&mut self, microseconds: i64) -> Result<(), Rejected> {
+        match &mut self.values {
+            Values::Timestamp(values) => values.push(microseconds),
+            Values::Undecided => {
+                self.values = Values::new(ColumnType::Timestamp, self.len());
+                return self.push_timestamp(microseconds);
+            }
+            _ => return self.reject(Rejected::Type),
+        }
+        self.validity.append_non_null();
+        Ok(())
+    }
+
+    /// Adds a value of the right kind that the column's type can't hold.
+    pub(crate) fn push_out_of_range(&mut self) -> Result<(), Rejected> {
+        self.reject(Rejected::Value)
     }
 
     /// Adds something that is no scalar, which never fits.

@@ -147,8 +147,10 @@ impl Decoder for CsvDecoder {
 
     fn next_chunk(&mut self, max_rows: usize) -> Result<Option<Chunk>> {
         let Some(header) = self.header.take() else { return Ok(None) };
-        let ends = self.tokens.rows().iter().map(|row| row.end);
-        let rows = self.progress.chunk(ends, max_rows, &self.options);
+        let complete = self.tokens.rows();
+        let is_full = |row: &Row| row.end >= self.options.chunk_bytes as u64;
+        let full = complete.iter().take(max_rows).position(is_full).map(|last| last + 1);
+        let rows = self.progress.chunk(complete.len(), max_rows, full);
         let chunk = rows.map(|count| self.read_rows(count, &header)).transpose();
         self.header = Some(header);
         if let Some(count) = rows {

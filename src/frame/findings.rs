@@ -40,12 +40,21 @@ impl Findings {
     #[cold]
     pub(crate) fn misfit(&mut self, row: Option<usize>, column: &str, describe: impl FnOnce() -> (String, String)) {
         self.columns += usize::from(row.is_none());
+        let mut cells = std::mem::take(&mut self.cells);
+        cells.push(|| self.cell(row, column, describe));
+        self.cells = cells;
+    }
+
+    /// A misfit that is not counted here.
+    pub(crate) fn cell(
+        &self,
+        row: Option<usize>,
+        column: &str,
+        describe: impl FnOnce() -> (String, String),
+    ) -> CellError {
+        let (expected, got) = describe();
         let row = row.map(|row| self.number(row));
-        let input = &self.input;
-        self.cells.push(|| {
-            let (expected, got) = describe();
-            CellError { input: input.clone(), row, column: render::name(column), expected, got }
-        });
+        CellError { input: self.input.clone(), row, column: render::name(column), expected, got }
     }
 
     /// Number of a row in its stream.

@@ -1,6 +1,8 @@
 //! Parquet, whose index stands at the end of the file: it is read when all of it
 //! is there, and written row group by row group.
 
+mod decode;
 mod encode;
 
+pub use self::decode::ParquetDecoder;
 pub use self::encode::ParquetEncoder;

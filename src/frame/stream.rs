@@ -11,11 +11,11 @@ use arrow_array::RecordBatch;
 use arrow_schema::Schema as ArrowSchema;
 use bytes::Bytes;
 
-use super::arrow::ArrowEncoder;
+use super::arrow::{ArrowDecoder, ArrowEncoder};
 use super::csv::{CsvDecoder, CsvEncoder};
 use super::format::Format;
 use super::json::{JsonArrayEncoder, LinesDecoder, LinesEncoder, NonFinite};
-use super::parquet::ParquetEncoder;
+use super::parquet::{ParquetDecoder, ParquetEncoder};
 use super::schema::Schema;
 use crate::error::{Error, Kind, Result};
 
@@ -134,14 +134,16 @@ pub struct EncodeOptions {
     pub non_finite: NonFinite,
 }
 
-/// A decoder of `format` for rows of `schema`; `None` for a format that does not
-/// come in pieces.
+/// A decoder of `format` for rows of `schema`; `None` for JSON, which does not
+/// come in pieces. Parquet is held until its last byte is there.
 pub fn decoder(format: Format, schema: Arc<Schema>, options: StreamOptions) -> Option<Box<dyn Decoder>> {
-    match format {
-        Format::Csv => Some(Box::new(CsvDecoder::new(schema, options))),
-        Format::Ndjson => Some(Box::new(LinesDecoder::new(schema, options))),
-        _ => None,
-    }
+    Some(match format {
+        Format::Json => return None,
+        Format::Csv => Box::new(CsvDecoder::new(schema, options)),
+        Format::Ndjson => Box::new(LinesDecoder::new(schema, options)),
+        Format::Arrow => Box::new(ArrowDecoder::new(schema, options)),
+        Format::Parquet => Box::new(ParquetDecoder::new(schema, options)),
+    })
 }
 
 /// An encoder of `format`.

@@ -35,7 +35,7 @@ pub(crate) struct Table<'s> {
     kept: usize,
     rows: usize,
     absent: usize,
-    /// Rows that are no part of the result, in order.
+    /// Rows that are no part of the result.
     rejected: Vec<usize>,
 }
 
@@ -173,7 +173,12 @@ impl<'s> Table<'s> {
 
     /// Leaves the row that was ended last out of the result.
     pub(crate) fn reject_row(&mut self) {
-        self.rejected.push(self.rows - 1);
+        self.reject(self.rows - 1);
+    }
+
+    /// Leaves a row out of the result.
+    pub(crate) fn reject(&mut self, row: usize) {
+        self.rejected.push(row);
     }
 
     /// Ends columns or split: every column has `rows` rows, or none when the

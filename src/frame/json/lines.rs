@@ -164,8 +164,9 @@ impl Decoder for LinesDecoder {
 
     fn next_chunk(&mut self, max_rows: usize) -> Result<Option<Chunk>> {
         let start = self.lines.front().map_or(0, |line| line.start);
-        let ends = self.lines.iter().map(|line| (line.end - start) as u64);
-        let Some(count) = self.progress.chunk(ends, max_rows, &self.options) else { return Ok(None) };
+        let is_full = |line: &Line| line.end - start >= self.options.chunk_bytes;
+        let full = self.lines.iter().take(max_rows).position(is_full).map(|last| last + 1);
+        let Some(count) = self.progress.chunk(self.lines.len(), max_rows, full) else { return Ok(None) };
         let read = match self.read_rows(count, false)? {
             Some(read) => Some(read),
             None => self.read_rows(count, true)?,

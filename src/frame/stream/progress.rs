@@ -1,7 +1,7 @@
 //! What the decoders of a stream have in common: when a chunk is full, and what
 //! becomes of a row that doesn't fit.
 
-use super::{OnMisfit, StreamOptions};
+use super::OnMisfit;
 use crate::error::{Error, Kind, Result};
 use crate::frame::findings::Findings;
 use crate::frame::table::Table;
@@ -25,21 +25,15 @@ impl Progress {
         self.finished = true;
     }
 
-    /// How many of the complete rows make the next chunk, if they are enough.
-    /// `ends` says of each where it ends, in bytes from the first.
-    pub(in crate::frame) fn chunk(
-        &self,
-        mut ends: impl ExactSizeIterator<Item = u64>,
-        max_rows: usize,
-        options: &StreamOptions,
-    ) -> Option<usize> {
-        let (complete, most) = (ends.len(), max_rows.max(1));
-        let full = ends.by_ref().take(most).position(|end| end >= options.chunk_bytes as u64);
+    /// How many of the `complete` rows make the next chunk, if they are enough.
+    /// `full` says after how many of them there are bytes enough for one.
+    pub(in crate::frame) fn chunk(&self, complete: usize, max_rows: usize, full: Option<usize>) -> Option<usize> {
+        let most = max_rows.max(1);
+        let is_last = self.finished && (complete > 0 || !self.gave_a_chunk);
         match full {
-            Some(last) => Some(last + 1),
+            Some(full) => Some(full.min(most)),
             None if complete >= most => Some(most),
-            None if self.finished && (complete > 0 || !self.gave_a_chunk) => Some(complete),
-            None => None,
+            None => is_last.then_some(complete),
         }
     }
 
