@@ -10,6 +10,7 @@ mod coding;
 mod connections;
 mod doors;
 mod layers;
+mod listener;
 mod model_path;
 mod models;
 mod negotiate;
@@ -23,18 +24,15 @@ mod routes;
 mod state;
 #[cfg(test)]
 mod tests;
+mod watched;
 
-use std::any::Any;
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::num::NonZeroUsize;
 use std::pin::pin;
 use std::sync::Arc;
-use std::thread::available_parallelism;
 use std::time::Duration;
 
-use actix_web::dev::Extensions;
 use actix_web::web::Data;
 use actix_web::{App, HttpServer, dev};
 use futures_util::future;
@@ -139,7 +137,7 @@ impl Server {
             render_metrics,
         });
         let drain_timeout = server.drain_timeout;
-        let callers = serve_callers(callers, tls, &server, state.clone(), connections.clone())?;
+        let callers = listener::serve(callers, tls, &server, state.clone(), connections.clone())?;
         let operator = serve_operator(operator, state)?;
         Ok(Self { callers, operator, callers_address, operator_address, connections, lifecycle, drain_timeout })
     }
@@ -183,50 +181,13 @@ impl Server {
     }
 }
 
-fn serve_callers(
-    listener: TcpListener,
-    tls: Option<Arc<rustls::ServerConfig>>,
-    settings: &ServerSettings,
-    state: Data<State>,
-    connections: Connections,
-) -> io::Result<dev::Server> {
-    let threads = match settings.threads {
-        0 => available_parallelism().map_or(1, NonZeroUsize::get),
-        threads => threads,
-    };
-    let app = move || App::new().app_data(state.clone()).configure(routes::configure);
-    let server = HttpServer::new(app)
-        .disable_signals()
-        .workers(threads)
-        .worker_max_blocking_threads(BLOCKING_THREADS)
-        // The limit is per thread.
-        .max_connections(settings.max_connections.div_ceil(threads).max(1))
-        .keep_alive(settings.keep_alive)
-        .client_request_timeout(settings.head_timeout)
-        .tls_handshake_timeout(settings.head_timeout)
-        .client_disconnect_timeout(LINGER)
-        .shutdown_timeout(CLOSE_SECONDS)
-        // Small answers must not wait for the acknowledgement of earlier ones.
-        .tcp_nodelay(true)
-        // A caller that closed its side is gone: its request is dropped, and
-        // with it its place in the queue.
-        .h1_allow_half_closed(false)
-        .on_connect(move |_: &dyn Any, data: &mut Extensions| {
-            data.insert(connections.open());
-        });
-    let server = match tls {
-        Some(tls) => server.listen_rustls_0_23(listener, (*tls).clone())?,
-        None => server.listen(listener)?,
-    };
-    Ok(server.run())
-}
-
 fn serve_operator(listener: TcpListener, state: Data<State>) -> io::Result<dev::Server> {
     let app = move || App::new().app_data(state.clone()).configure(operator::configure);
     let server = HttpServer::new(app)
         .disable_signals()
         .workers(1)
         .worker_max_blocking_threads(1)
+        // A listener of its own: callers that take all theirs leave this one alone.
         .max_connections(OPERATOR_CONNECTIONS)
         .tcp_nodelay(true)
         .shutdown_timeout(CLOSE_SECONDS);

@@ -72,8 +72,6 @@ impl ServerCertificate {
             .map_err(TlsError::Library)?
             .with_no_client_auth()
             .with_cert_resolver(Arc::<Self>::clone(self));
-        // actix-web's `listen_rustls_0_23` puts these two in front of what is set
-        // here; set all the same, so that the configuration is whole without it.
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         config.ticketer = aws_lc_rs::Ticketer::new().map_err(TlsError::Library)?;
         Ok(Arc::new(config))

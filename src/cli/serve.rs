@@ -1,5 +1,6 @@
 //! `rscore serve`: the server.
 
+mod descriptors;
 mod development;
 
 use std::io;
@@ -93,7 +94,7 @@ fn credentials(settings: &Settings) -> Result<Credentials, String> {
 
 /// Whether every accepted request was answered.
 async fn serve(
-    settings: Settings,
+    mut settings: Settings,
     credentials: Credentials,
     development: Option<DevelopmentFiles>,
 ) -> io::Result<bool> {
@@ -106,6 +107,7 @@ async fn serve(
              use it only behind a mesh or proxy that is"
         );
     }
+    settings.server.max_connections = descriptors::make_room(settings.server.max_connections);
     let callers = bind("server.listen", settings.server.listen)?;
     let operator = bind("server.admin_listen", settings.server.admin_listen)?;
     let application = Application::start(Parts {

@@ -58,6 +58,11 @@ pub const ENTRIES: &[Entry] = &[
     entry("server.head_timeout", DURATION, "How long a TLS handshake and the head of a request may take."),
     entry("server.body_timeout", DURATION, "How long the body of a request may take to arrive."),
     entry(
+        "server.write_timeout",
+        DURATION,
+        "How long a caller may take for a piece of its answer (16 to 64 KiB). The connection of one that is slower is closed.",
+    ),
+    entry(
         "server.shutdown_delay",
         DURATION,
         "How long a server that got SIGTERM goes on taking requests while /readyz says no, so that load balancers \

@@ -52,6 +52,9 @@ pub struct ServerSettings {
     /// How long the body may take.
     #[serde(with = "super::duration")]
     pub body_timeout: Duration,
+    /// How long a caller may take for a piece of its answer.
+    #[serde(with = "super::duration")]
+    pub write_timeout: Duration,
     /// How long a server that was asked to stop goes on taking requests, while
     /// its readiness says no.
     #[serde(with = "super::duration")]
@@ -220,6 +223,7 @@ impl Default for ServerSettings {
             keep_alive: Duration::from_secs(75),
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(60),
+            write_timeout: Duration::from_secs(30),
             shutdown_delay: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(25),
             credentials_interval: Duration::from_secs(10),

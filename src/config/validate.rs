@@ -70,6 +70,7 @@ fn durations(settings: &Settings, problems: &mut Vec<Problem>) {
         ("server.head_timeout", server.head_timeout, MILLISECOND, HOUR),
         ("server.body_timeout", server.body_timeout, MILLISECOND, HOUR),
         ("server.shutdown_delay", server.shutdown_delay, Duration::ZERO, HOUR),
+        ("server.write_timeout", server.write_timeout, MILLISECOND, HOUR),
         ("server.drain_timeout", server.drain_timeout, Duration::ZERO, HOUR),
         ("server.credentials_interval", server.credentials_interval, Duration::ZERO, DAY),
         // A longer allowance would accept tokens that are plainly expired.
@@ -301,12 +302,13 @@ mod tests {
             s.server.keep_alive = Duration::ZERO;
             s.server.head_timeout = Duration::ZERO;
             s.server.body_timeout = Duration::ZERO;
+            s.server.write_timeout = Duration::ZERO;
             s.server.drain_timeout = 2 * HOUR;
             s.auth.leeway = HOUR;
             s.models.load_timeout = Duration::ZERO;
             s.models.timeout = 2 * DAY;
         });
-        assert_eq!(all.len(), 15, "{all:?}");
+        assert_eq!(all.len(), 16, "{all:?}");
     }
 
     #[test]

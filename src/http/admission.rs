@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 use crate::error::{Error, Kind, Result};
 
 /// When a refused caller should try again.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
+pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Bodies of the largest size that may be in memory together.
 const LARGEST_BODIES: usize = 8;

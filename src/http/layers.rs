@@ -13,6 +13,8 @@ use actix_web::{HttpRequest, HttpResponse};
 use futures_util::FutureExt;
 
 use super::access_log::Record;
+use super::admission::RETRY_AFTER;
+use super::connections::{Connection, RequestUnderway};
 use super::reply_body::ReplyBody;
 use super::respond::{self, Failure};
 use super::routes::{Needs, Operation, Target};
@@ -29,6 +31,8 @@ pub(crate) struct Exchange {
     pub(crate) payload: Payload,
     pub(crate) state: Arc<State>,
     pub(crate) record: Record,
+    /// Its place on its connection; nothing when there was none left.
+    underway: Option<RequestUnderway>,
 }
 
 /// Answers a request, whatever happens.
@@ -37,7 +41,8 @@ pub(crate) async fn answer(request: HttpRequest, payload: Payload, target: Targe
         unreachable!("routes::configure is only used with the state")
     };
     let record = Record::begin(&request, target.door(), state.lifecycle.begin_request());
-    let mut exchange = Exchange { request, payload, state, record };
+    let underway = request.conn_data::<Connection>().and_then(Connection::begin_request);
+    let mut exchange = Exchange { request, payload, state, record, underway };
     // The exchange is not used after a panic but for its id and its record.
     let outcome = AssertUnwindSafe(authorise_and_run(&mut exchange, target)).catch_unwind().await;
     let outcome = outcome.unwrap_or_else(|panic| Err(Error::internal(panic_text(panic.as_ref())).into()));
@@ -53,6 +58,11 @@ pub(crate) async fn answer(request: HttpRequest, payload: Payload, target: Targe
 }
 
 async fn authorise_and_run(exchange: &mut Exchange, target: Target) -> Result<HttpResponse, Failure> {
+    if exchange.underway.is_none() {
+        metrics::rejected("connection");
+        let detail = "too many requests are under way on this connection; wait for an answer";
+        return Err(Error::new(Kind::Overloaded { retry_after: RETRY_AFTER }, detail).into());
+    }
     let principal = authenticate::principal(exchange.request.headers(), &exchange.state.verifier)?;
     exchange.record.subject = Some(principal.subject.clone());
     let operation = match target {
@@ -112,7 +122,7 @@ fn finish(mut exchange: Exchange, response: HttpResponse, unread: Option<Payload
     if exchange.state.lifecycle.phase() >= Phase::Leaving {
         head.head_mut().set_connection_type(actix_web::http::ConnectionType::Close);
     }
-    head.set_body(ReplyBody::new(body, exchange.record, unread))
+    head.set_body(ReplyBody::new(body, exchange.record, exchange.underway, unread))
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {

@@ -65,6 +65,16 @@ pub fn in_flight(change: f64) {
     gauge(&catalogue::IN_FLIGHT, []).increment(change);
 }
 
+/// The number of open connections of callers changed.
+pub fn connections(change: f64) {
+    gauge(&catalogue::CONNECTIONS, []).increment(change);
+}
+
+/// A connection was closed because its caller did not do its part.
+pub fn connection_cut(reason: &'static str) {
+    counter(&catalogue::CONNECTIONS_CUT, [reason.into()]).increment(1);
+}
+
 /// A request was turned away before any work was done for it.
 pub fn rejected(reason: &'static str) {
     counter(&catalogue::REJECTED, [reason.into()]).increment(1);
@@ -187,6 +197,10 @@ fn start() {
     for reason in labels::REJECTION_REASONS {
         counter(&catalogue::REJECTED, [reason.into()]).increment(0);
     }
+    for reason in labels::CUT_REASONS {
+        counter(&catalogue::CONNECTIONS_CUT, [reason.into()]).increment(0);
+    }
+    gauge(&catalogue::CONNECTIONS, []).set(0.0);
 }
 
 fn version((name, version): Model<'_>) -> [SharedString; 2] {

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod batching;
+mod clients;
 mod engine;
 mod forecast;
 mod frames;

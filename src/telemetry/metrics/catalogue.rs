@@ -74,6 +74,15 @@ pub(super) static STAGE_DURATION: Metric = metric(
 );
 pub(super) static IN_FLIGHT: Metric =
     metric("rscore_in_flight_requests", Kind::Gauge, None, &[], "Requests that were begun and are not yet answered.");
+pub(super) static CONNECTIONS: Metric =
+    metric("rscore_connections", Kind::Gauge, None, &[], "Connections of callers that are open.");
+pub(super) static CONNECTIONS_CUT: Metric = metric(
+    "rscore_connections_cut_total",
+    Kind::Counter,
+    None,
+    &["reason"],
+    "Connections that were closed because the caller did not do its part.",
+);
 pub(super) static REJECTED: Metric = metric(
     "rscore_rejected_total",
     Kind::Counter,
@@ -204,6 +213,8 @@ pub static CATALOGUE: &[&Metric] = &[
     &REQUEST_DURATION,
     &STAGE_DURATION,
     &IN_FLIGHT,
+    &CONNECTIONS,
+    &CONNECTIONS_CUT,
     &REJECTED,
     &AUTH_FAILURES,
     &BATCH_ROWS,

@@ -7,7 +7,10 @@
 pub type Model<'a> = (&'a str, u32);
 
 /// Why requests are turned away before any work is done for them.
-pub const REJECTION_REASONS: [&str; 5] = ["requests", "body_memory", "queue", "starting", "draining"];
+pub const REJECTION_REASONS: [&str; 6] = ["connection", "requests", "body_memory", "queue", "starting", "draining"];
+
+/// Why a connection is given up: what its caller failed to do.
+pub const CUT_REASONS: [&str; 5] = ["handshake", "plain_http", "head", "answer", "flood"];
 
 /// A stage between the last byte of a request and the first of its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -14,6 +14,7 @@ fn scraped() -> String {
         request("native", None, 404, Duration::from_millis(1));
         stage(Stage::Score, boston, Duration::from_micros(1700));
         in_flight(1.0);
+        connection_cut("head");
         rejected("queue_full");
         auth_failure("expired");
         batch(boston, 17);

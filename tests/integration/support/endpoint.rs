@@ -31,12 +31,18 @@ impl Endpoint {
         within_deadline("a connection", async {
             let stream = TcpStream::connect(self.callers).await.expect("a connection");
             stream.set_nodelay(true).expect("an option that every system has");
-            let Some(tls) = &self.tls else { return Connection { stream: Box::new(stream) } };
-            let name = ServerName::try_from("localhost").expect("a name");
-            let stream = TlsConnector::from(Arc::clone(tls)).connect(name, stream).await;
-            Connection { stream: Box::new(stream.expect("a handshake")) }
+            self.secure(stream).await
         })
         .await
+    }
+
+    /// A connection that was just opened, with TLS where the server has it.
+    pub async fn secure(&self, stream: TcpStream) -> Connection {
+        let Some(tls) = &self.tls else { return Connection { stream: Box::new(stream) } };
+        let name = ServerName::try_from("localhost").expect("a name");
+        let stream = TlsConnector::from(Arc::clone(tls)).connect(name, stream);
+        let stream = within_deadline("a handshake", stream).await.expect("a handshake");
+        Connection { stream: Box::new(stream) }
     }
 
     /// The request with the token, unless it has one or does without.
