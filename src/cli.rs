@@ -4,6 +4,7 @@
 //! Exit codes: 0 done, 1 failed, 2 usage, 64 bad configuration.
 
 pub mod arguments;
+pub mod capacity;
 pub mod check;
 pub mod completions;
 pub mod config;
@@ -12,6 +13,7 @@ pub mod man;
 pub mod output;
 pub mod serve;
 pub mod token;
+pub mod trial;
 pub mod worker;
 
 use std::process::ExitCode;
@@ -48,6 +50,7 @@ pub struct CommandLine {
 enum Command {
     Serve(serve::ServeArguments),
     Check(check::CheckArguments),
+    Capacity(capacity::CapacityArguments),
     Token(TokenCommand),
     Config(config::ConfigArguments),
     Health(health::HealthArguments),
@@ -93,6 +96,11 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Check(arguments) => with_settings(&arguments.settings, arguments.flags(), Purpose::Tool, |loaded| {
             with_logging(loaded, |loaded| check::run(&arguments, loaded.settings))
         }),
+        Command::Capacity(arguments) => {
+            with_settings(&arguments.settings, arguments.flags(), Purpose::Tool, |loaded| {
+                with_logging(loaded, |loaded| capacity::run(&arguments, loaded.settings))
+            })
+        }
         Command::Token(arguments) => with_settings(&arguments.settings, Vec::new(), Purpose::Tool, |loaded| {
             match token::run(&arguments.token, &loaded.settings.auth) {
                 Ok(token) => output::print(&format!("{token}\n")),

@@ -11,7 +11,7 @@ use std::time::Instant;
 use clap::Args;
 
 use super::arguments::{SettingsArguments, flag_value};
-use super::output;
+use super::{output, trial};
 use crate::app;
 use crate::config::reference::flag_help;
 use crate::config::{FlagValue, Settings, worker_environment};
@@ -66,19 +66,11 @@ async fn check(directory: &Path, settings: &Settings) -> Result<String, String> 
         slots: ScoringSlots::new(1),
         settings: settings.clone(),
     };
-    let (name, version) = model_and_version(directory);
+    let (name, version) = trial::model_and_version(directory);
     let started = Instant::now();
     let loaded = load(&name, version, directory.to_owned(), &context).await.map_err(|error| error.to_string())?;
     let took = started.elapsed();
     let timings = timing::measure(&loaded).await;
     loaded.pool.stop().await;
     timings.map(|timings| report::render(directory, &loaded, took, &timings, app::worker_count(settings)))
-}
-
-/// The names of the folders, as in a repository.
-fn model_and_version(directory: &Path) -> (String, u32) {
-    let directory = directory.canonicalize().unwrap_or_else(|_| directory.to_owned());
-    let name = |path: Option<&Path>| path.and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
-    let version = name(Some(&directory)).and_then(|version| version.parse().ok()).unwrap_or(1);
-    (name(directory.parent()).unwrap_or_else(|| "model".to_owned()), version)
 }

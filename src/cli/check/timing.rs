@@ -4,10 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arrow_array::RecordBatch;
-
-use crate::frame::rows;
-use crate::frame::schema::Inputs;
+use crate::cli::trial;
 use crate::scoring::ScoreRequest;
 use crate::scoring::load::LoadedVersion;
 
@@ -37,7 +34,7 @@ pub(super) struct Timing {
 pub(super) async fn measure(loaded: &LoadedVersion) -> Result<Vec<Timing>, String> {
     let mut timings = Vec::new();
     for rows in ROWS {
-        let Some(inputs) = inputs(loaded, rows)? else { return Ok(timings) };
+        let Some(inputs) = trial::inputs(loaded, rows)? else { return Ok(timings) };
         let (mut calls, mut scores) = (Vec::new(), Vec::new());
         for call in 0..WARM_UP + CALLS {
             let request = ScoreRequest {
@@ -60,21 +57,6 @@ pub(super) async fn measure(loaded: &LoadedVersion) -> Result<Vec<Timing>, Strin
         timings.push(Timing { rows, call: median(&mut calls), score: median(&mut scores) });
     }
     Ok(timings)
-}
-
-fn inputs(loaded: &LoadedVersion, rows: usize) -> Result<Option<Inputs<RecordBatch>>, String> {
-    let Some(sample) = &loaded.sample_inputs else {
-        return Ok(rows::from_schemas(&loaded.info.schemas, rows));
-    };
-    if sample.as_single().is_none() {
-        // Rows of several inputs belong together; they can't be repeated one by one.
-        return Ok(None);
-    }
-    sample
-        .iter()
-        .map(|(name, batch)| Ok((name.to_owned(), rows::repeat(batch, rows).map_err(|error| error.to_string())?)))
-        .collect::<Result<Vec<_>, String>>()
-        .map(|frames| Some(Inputs::named(frames)))
 }
 
 fn median(times: &mut [Duration]) -> Duration {
