@@ -59,6 +59,11 @@ pub enum Kind {
     ModelCrashed,
     /// A version that was to be loaded is not fit to serve.
     NotLoaded,
+    /// The same request did so a short while ago and was not tried again.
+    Quarantined {
+        /// When it would be tried again.
+        retry_after: Duration,
+    },
     /// Starting, draining, or the model could not be loaded.
     Unavailable,
     /// The deadline of the request passed.
@@ -195,7 +200,7 @@ impl Error {
     /// Who is at fault.
     pub fn fault(&self) -> Fault {
         match self.kind {
-            Kind::ModelFailed(_) | Kind::ModelCrashed | Kind::NotLoaded => Fault::Model,
+            Kind::ModelFailed(_) | Kind::ModelCrashed | Kind::Quarantined { .. } | Kind::NotLoaded => Fault::Model,
             Kind::Overloaded { .. } | Kind::Unavailable | Kind::DeadlineExceeded | Kind::Internal => Fault::Server,
             _ => Fault::Client,
         }

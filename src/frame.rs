@@ -5,6 +5,7 @@ pub mod arrow;
 pub(crate) mod cells;
 pub(crate) mod column;
 pub mod csv;
+pub mod digest;
 pub(crate) mod findings;
 pub mod format;
 pub mod join;

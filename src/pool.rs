@@ -2,10 +2,15 @@
 //! model once; a `deadpool` pool forks its workers, checks them when they come
 //! back and never holds more than its size; a supervisor replaces what dies.
 
+mod breaker;
 mod caretaker;
+mod health;
+mod keeper;
 mod launch;
+mod ledger;
 mod manager;
 pub mod memory;
+pub mod orphans;
 mod output;
 mod process;
 mod supervisor;
@@ -23,6 +28,9 @@ use deadpool::managed::{Object, Pool, PoolConfig, PoolError, QueueMode, Timeouts
 use futures_util::FutureExt;
 
 use self::caretaker::Caretaker;
+use self::health::HealthRecord;
+pub use self::health::{Health, ZygoteState};
+use self::keeper::Keeper;
 pub use self::manager::Manager;
 use self::supervisor::Supervisor;
 pub use self::upkeep::Upkeep;
@@ -90,7 +98,9 @@ pub struct WorkerPool {
     settings: Arc<PoolSettings>,
     workers: Pool<Manager>,
     zygote: Arc<ZygoteSlot>,
+    health: Arc<HealthRecord>,
     supervisor: Supervisor,
+    keeper: Keeper,
     caretaker: Caretaker,
 }
 
@@ -102,15 +112,19 @@ impl WorkerPool {
     pub async fn start(settings: PoolSettings) -> Result<(Self, LoadedModel), StartError> {
         let settings = Arc::new(settings);
         let (events, inbox) = tokio::sync::mpsc::unbounded_channel();
-        let (zygote, loaded) = zygote::Zygote::start(&settings, &events).await?;
+        let ledger = ledger::Ledger::default();
+        let (zygote, loaded) = zygote::Zygote::start(&settings, &events, &ledger).await?;
         let zygote = Arc::new(ZygoteSlot::new(zygote));
         let workers = Pool::builder(Manager::new(settings.clone(), zygote.clone(), events.clone()))
             .config(PoolConfig { queue_mode: QueueMode::Lifo, ..PoolConfig::new(settings.size) })
             .build()
             .map_err(|error| StartError::System(std::io::Error::other(error)))?;
         let caretaker = Caretaker::spawn(settings.clone(), workers.clone(), events.clone());
-        let supervisor = Supervisor::spawn(settings.clone(), workers.clone(), zygote.clone(), events, inbox);
-        let pool = Self { settings, workers, zygote, supervisor, caretaker };
+        let health = Arc::<HealthRecord>::default();
+        let keeper = Keeper::spawn(settings.clone(), zygote.clone(), ledger, health.clone(), events.clone());
+        let supervisor =
+            Supervisor::spawn(settings.clone(), workers.clone(), zygote.clone(), health.clone(), events, inbox);
+        let pool = Self { settings, workers, zygote, health, supervisor, keeper, caretaker };
         supervisor::fill(&pool.workers).await.map_err(|error| StartError::Ended(error.to_string()))?;
         pool.workers.manager().first_fill_is_over();
         Ok((pool, loaded))
@@ -175,6 +189,17 @@ impl WorkerPool {
         self.supervisor.ended()
     }
 
+    /// How its processes are.
+    pub fn health(&self) -> Health {
+        self.health.read(self.size())
+    }
+
+    /// Whether nothing can be scored now and no worker is to be expected soon: the
+    /// model can't be loaded again at present.
+    pub fn is_out_of_order(&self) -> bool {
+        self.health.is_broken() && self.size() == 0
+    }
+
     /// Process ids of the zygote (first) and its workers, for tests and memory metrics.
     pub fn process_ids(&self) -> Vec<u32> {
         self.zygote.process_ids()
@@ -183,6 +208,7 @@ impl WorkerPool {
     /// Ends zygote and workers. Callers see to it that nothing is being scored.
     pub async fn stop(&self) {
         self.caretaker.stop();
+        self.keeper.stop();
         self.workers.close();
         drop(self.workers.manager().take_spare());
         self.supervisor.stop().await;

@@ -7,6 +7,7 @@ pub mod cost;
 pub mod dispatcher;
 pub mod independence;
 pub mod load;
+pub mod quarantine;
 pub mod queue;
 pub mod reload;
 pub mod slots;
@@ -21,6 +22,7 @@ use arrow_array::RecordBatch;
 
 use crate::error::Result;
 use crate::frame::schema::Inputs;
+use crate::pool::Health;
 
 /// One caller's rows, already typed against the model's schemas.
 #[derive(Debug)]
@@ -101,6 +103,11 @@ pub trait Score: Send + Sync {
     /// What the workers do at the moment, and how many have ended.
     fn workers(&self) -> WorkerCounts {
         WorkerCounts { idle: self.ready_workers(), ..WorkerCounts::default() }
+    }
+
+    /// How the processes behind it are.
+    fn health(&self) -> Health {
+        Health { workers: self.ready_workers(), ..Health::default() }
     }
 
     /// Whether rows of different requests share calls at the moment.

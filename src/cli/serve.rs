@@ -18,6 +18,7 @@ use crate::app::{Application, Credentials, Parts};
 use crate::auth::Verifier;
 use crate::config::{Settings, reference, worker_environment};
 use crate::lifecycle::Drained;
+use crate::pool::orphans;
 use crate::tls::ServerCertificate;
 use crate::tls::development::DevelopmentFiles;
 
@@ -101,6 +102,7 @@ async fn serve(
     // Before the listeners open, so that a signal in between is not lost.
     let stop = Stop::listen(settings.server.shutdown_delay)?;
     let mut hangup = signal(SignalKind::hangup())?;
+    tokio::spawn(orphans::adopt()?);
     if settings.server.insecure_http {
         tracing::warn!(
             "server.insecure_http is on: callers and their tokens are not protected by TLS; \

@@ -169,6 +169,12 @@ pub const ENTRIES: &[Entry] = &[
          and replaced.",
     ),
     entry(
+        "workers.zygote_timeout",
+        DURATION,
+        "How long the process that holds a model may take to fork a worker or to answer a ping (one is sent every half of \
+         this time) before it counts as hung. It is then killed and replaced, while its workers go on.",
+    ),
+    entry(
         "workers.environment",
         NAMES,
         "Environment variables that model code may see, beside the few that R needs (PATH, HOME, locale, time zone, R's own). \
@@ -218,6 +224,17 @@ pub const ENTRIES: &[Entry] = &[
         "Most requests that are accepted and not yet answered. One more is refused with status 429.",
     ),
     entry("limits.max_reply_bytes", BYTES, "Largest answer of a worker."),
+    entry(
+        "limits.quarantine_entries",
+        COUNT,
+        "Requests that ended two workers and are remembered, per model version. The same rows are refused with 502 without \
+         another try. 0 means none.",
+    ),
+    entry(
+        "limits.quarantine_time",
+        DURATION,
+        "How long the rows of a request that ended two workers are refused. 0s means not at all.",
+    ),
     entry("log.format", "\"pretty\" or \"json\"", "How log lines look, for people or as one JSON object per line."),
     entry(
         "log.filter",

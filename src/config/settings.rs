@@ -149,6 +149,10 @@ pub struct WorkerSettings {
     /// before its worker is killed.
     #[serde(with = "super::duration")]
     pub interrupt_grace: Duration,
+    /// How long a zygote may take to fork a worker or to say that it can, before it
+    /// counts as hung and is replaced.
+    #[serde(with = "super::duration")]
+    pub zygote_timeout: Duration,
     /// Names of environment variables that model code may see, beside the few
     /// that R needs.
     pub environment: Vec<String>,
@@ -190,6 +194,12 @@ pub struct LimitSettings {
     pub max_queued_bytes: usize,
     /// Largest answer of a worker, in bytes.
     pub max_reply_bytes: usize,
+    /// Requests that ended two workers and are remembered, per model version; 0
+    /// means none.
+    pub quarantine_entries: usize,
+    /// How long such a request is refused; zero means not at all.
+    #[serde(with = "super::duration")]
+    pub quarantine_time: Duration,
 }
 
 /// `[log]`
@@ -271,6 +281,7 @@ impl Default for WorkerSettings {
             max_age: Duration::ZERO,
             idle_collect: Duration::from_secs(10),
             interrupt_grace: Duration::from_millis(250),
+            zygote_timeout: Duration::from_secs(10),
             environment: Vec::new(),
         }
     }
@@ -298,6 +309,8 @@ impl Default for LimitSettings {
             max_queued_rows: 1_000_000,
             max_queued_bytes: 256 * 1024 * 1024,
             max_reply_bytes: 256 * 1024 * 1024,
+            quarantine_entries: 256,
+            quarantine_time: Duration::from_secs(60),
         }
     }
 }

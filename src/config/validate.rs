@@ -56,6 +56,8 @@ fn numbers(settings: &Settings, problems: &mut Vec<Problem>) {
         ("limits.max_queued_rows", limits.max_queued_rows, 1, MAX_32_BIT),
         ("limits.max_queued_bytes", limits.max_queued_bytes, 1, usize::MAX),
         ("limits.max_reply_bytes", limits.max_reply_bytes, 1, MAX_32_BIT),
+        // Each is compared with what comes, so there must not be too many.
+        ("limits.quarantine_entries", limits.quarantine_entries, 0, 10_000),
     ] {
         if value < least || value > most {
             problems.push(Problem::rule(key, format!("got {value}, expected {least} to {most}")));
@@ -64,7 +66,7 @@ fn numbers(settings: &Settings, problems: &mut Vec<Problem>) {
 }
 
 fn durations(settings: &Settings, problems: &mut Vec<Problem>) {
-    let Settings { server, auth, models, workers, batching, .. } = settings;
+    let Settings { server, auth, models, workers, batching, limits, .. } = settings;
     for (key, value, least, most) in [
         ("server.keep_alive", server.keep_alive, MILLISECOND, HOUR),
         ("server.head_timeout", server.head_timeout, MILLISECOND, HOUR),
@@ -84,6 +86,8 @@ fn durations(settings: &Settings, problems: &mut Vec<Problem>) {
         ("models.timeout", models.timeout, MILLISECOND, DAY),
         ("workers.max_age", workers.max_age, Duration::ZERO, 365 * DAY),
         ("workers.idle_collect", workers.idle_collect, Duration::ZERO, DAY),
+        ("workers.zygote_timeout", workers.zygote_timeout, Duration::from_millis(100), HOUR),
+        ("limits.quarantine_time", limits.quarantine_time, Duration::ZERO, DAY),
         ("workers.interrupt_grace", workers.interrupt_grace, Duration::ZERO, Duration::from_secs(60)),
     ] {
         if value < least || value > most {

@@ -13,6 +13,7 @@ use super::model_path;
 use super::respond::Failure;
 use crate::error::{Error, Kind};
 use crate::frame::schema::{InputSchemas, Schema};
+use crate::pool::Health;
 use crate::scoring::WorkerCounts;
 use crate::scoring::catalog::{LastError, State, StateName};
 use crate::scoring::independence::RowIndependence;
@@ -78,6 +79,8 @@ struct Loaded<'a> {
     sample: Option<&'a RawValue>,
     workers_ready: usize,
     workers: WorkerCounts,
+    /// The process that forks them.
+    zygote: Health,
     /// Whether requests share calls of R now.
     joins_requests: bool,
     row_independence: &'a RowIndependence,
@@ -157,6 +160,7 @@ fn loaded(state: &State) -> Option<Loaded<'_>> {
         sample: info.sample.as_deref(),
         workers_ready: scorer.ready_workers(),
         workers: scorer.workers(),
+        zygote: scorer.health(),
         joins_requests: scorer.joins_requests(),
         row_independence: &info.row_independence,
     })

@@ -34,7 +34,7 @@ struct ModelReadiness {
     version: u32,
     state: StateName,
     workers_ready: usize,
-    /// Why loading failed.
+    /// Why loading failed, or why nothing can be scored.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
 }
@@ -91,7 +91,10 @@ fn readiness(state: &State) -> Readiness {
             continue;
         };
         let (workers_ready, reason) = match &default {
-            catalog::State::Ready { scorer, .. } => (scorer.ready_workers(), None),
+            catalog::State::Ready { scorer, .. } => {
+                let health = scorer.health();
+                (health.workers, health.outage())
+            }
             catalog::State::Failed { reason } => (0, Some(reason.clone())),
             catalog::State::Loading => (0, None),
         };

@@ -59,7 +59,9 @@ fn meaning(kind: &Kind) -> Meaning {
         }
         Kind::Overloaded { .. } => (StatusCode::TOO_MANY_REQUESTS, "overloaded", "The server is busy"),
         Kind::ModelFailed(_) => (StatusCode::INTERNAL_SERVER_ERROR, "model-error", "The model raised an error"),
-        Kind::ModelCrashed => (StatusCode::BAD_GATEWAY, "model-crashed", "The model crashed on this request"),
+        Kind::ModelCrashed | Kind::Quarantined { .. } => {
+            (StatusCode::BAD_GATEWAY, "model-crashed", "The model crashed on this request")
+        }
         Kind::NotLoaded => (StatusCode::CONFLICT, "not-loaded", "The model could not be loaded"),
         Kind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "This can't be answered now"),
         Kind::DeadlineExceeded => {
@@ -123,7 +125,7 @@ fn add_headers(response: &mut HttpResponse, failure: &Failure) {
         Kind::MethodNotAllowed { allowed } => {
             headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
         }
-        Kind::Overloaded { retry_after } => {
+        Kind::Overloaded { retry_after } | Kind::Quarantined { retry_after } => {
             headers.insert(header::RETRY_AFTER, whole_seconds(*retry_after));
         }
         Kind::Unavailable => {
@@ -239,6 +241,7 @@ mod tests {
             (Kind::Overloaded { retry_after: second.mul_f64(1.2) }, 429, Some((header::RETRY_AFTER, "2"))),
             (Kind::ModelFailed(condition()), 500, None),
             (Kind::ModelCrashed, 502, None),
+            (Kind::Quarantined { retry_after: second }, 502, Some((header::RETRY_AFTER, "1"))),
             (Kind::Unavailable, 503, Some((header::RETRY_AFTER, "1"))),
             (Kind::DeadlineExceeded, 504, None),
             (Kind::Internal, 500, None),

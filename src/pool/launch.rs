@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use arrow_array::RecordBatch;
 use tokio::net::UnixStream;
-use tokio::process::Child;
 use tokio::time::timeout;
 
+use super::process::ZygoteProcess;
 use super::{PoolSettings, StartError, process};
 use crate::frame::schema::Inputs;
 use crate::worker::protocol::{
@@ -29,7 +29,7 @@ const END_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A zygote that can be forked.
 pub(super) struct Launched {
-    pub(super) process: Child,
+    pub(super) process: ZygoteProcess,
     pub(super) control: UnixStream,
     pub(super) loaded: LoadedModel,
 }
@@ -92,7 +92,7 @@ async fn attempt(
 
 async fn load(
     settings: &PoolSettings,
-    process: &mut Child,
+    process: &mut ZygoteProcess,
     control: &mut UnixStream,
 ) -> Result<LoadedModel, StartError> {
     let request = encode_plain(&ZygoteRequest::Load(settings.load.clone()))?;
@@ -154,7 +154,7 @@ async fn ask(control: &mut UnixStream, request: &Encoded) -> io::Result<ZygoteRe
     }
 }
 
-async fn how_it_ended(process: &mut Child) -> String {
+async fn how_it_ended(process: &mut ZygoteProcess) -> String {
     match timeout(END_TIMEOUT, process.wait()).await {
         Ok(Ok(status)) => status.to_string(),
         _ => "it closed its socket".to_owned(),

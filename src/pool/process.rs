@@ -3,6 +3,7 @@
 //! output collected line by line.
 
 use std::io;
+use std::ops::{Deref, DerefMut};
 use std::os::fd::OwnedFd;
 use std::process::Stdio;
 
@@ -10,11 +11,32 @@ use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 
 use super::PoolSettings;
+use super::orphans::OwnChild;
 use super::output;
+
+/// A zygote's process, which is waited for here and by nobody else.
+pub(super) struct ZygoteProcess {
+    child: Child,
+    _own: Option<OwnChild>,
+}
+
+impl Deref for ZygoteProcess {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.child
+    }
+}
+
+impl DerefMut for ZygoteProcess {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.child
+    }
+}
 
 /// Starts a zygote; returns the process and the front end's end of its control
 /// socket.
-pub(super) fn spawn(settings: &PoolSettings) -> io::Result<(Child, UnixStream)> {
+pub(super) fn spawn(settings: &PoolSettings) -> io::Result<(ZygoteProcess, UnixStream)> {
     let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
     ours.set_nonblocking(true)?;
     let mut child = Command::new(&settings.executable)
@@ -37,5 +59,6 @@ pub(super) fn spawn(settings: &PoolSettings) -> io::Result<(Child, UnixStream)> 
     if let Some(stderr) = child.stderr.take() {
         output::collect(settings.model.clone(), settings.version, output::Stream::Error, stderr);
     }
-    Ok((child, UnixStream::from_std(ours)?))
+    let own = child.id().map(OwnChild::new);
+    Ok((ZygoteProcess { child, _own: own }, UnixStream::from_std(ours)?))
 }

@@ -1,6 +1,5 @@
 //! Keeps a pool at its size: replaces workers that died as soon as their death is
-//! known, and starts another zygote beside the workers when it is the zygote
-//! that died.
+//! known.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -12,13 +11,13 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::PoolSettings;
+use super::health::HealthRecord;
 use super::manager::Manager;
-use super::zygote::{Event, Zygote, ZygoteSlot};
+use super::zygote::{Event, ZygoteSlot};
 use crate::telemetry::metrics::{self, DeathReason};
 use crate::worker::protocol::ExitStatus;
 
-/// Pause before the second attempt to start a zygote or to fill the pool;
-/// doubles up to [`MAX_BACKOFF`].
+/// Pause before the second attempt to fill the pool; doubles up to [`MAX_BACKOFF`].
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const MAX_BACKOFF: Duration = Duration::from_secs(30);
 
@@ -41,12 +40,13 @@ impl Supervisor {
         settings: Arc<PoolSettings>,
         workers: Pool<Manager>,
         zygote: Arc<ZygoteSlot>,
+        health: Arc<HealthRecord>,
         events: mpsc::UnboundedSender<Event>,
         inbox: mpsc::UnboundedReceiver<Event>,
     ) -> Self {
         let (stop, stopped) = oneshot::channel();
         let ended = Ended::default();
-        let watch = Watch { settings, workers, zygote, events: events.clone(), ended: ended.clone() };
+        let watch = Watch { settings, workers, zygote, health, ended: ended.clone() };
         let task = tokio::spawn(async move {
             tokio::select! {
                 () = watch.run(inbox) => {}
@@ -81,7 +81,7 @@ struct Watch {
     settings: Arc<PoolSettings>,
     workers: Pool<Manager>,
     zygote: Arc<ZygoteSlot>,
-    events: mpsc::UnboundedSender<Event>,
+    health: Arc<HealthRecord>,
     ended: Ended,
 }
 
@@ -89,7 +89,7 @@ impl Watch {
     async fn run(&self, mut inbox: mpsc::UnboundedReceiver<Event>) {
         let mut pause = FIRST_BACKOFF;
         loop {
-            let event = if self.is_full() {
+            let event = if self.is_full() || self.zygote.current().has_ended() {
                 pause = FIRST_BACKOFF;
                 inbox.recv().await
             } else {
@@ -105,21 +105,16 @@ impl Watch {
             let Some(event) = event else { return };
             match event {
                 Event::WorkerEnded { id, status, expected } => self.note_death(id, status, expected),
-                Event::ZygoteEnded { generation } if generation == self.zygote.current().generation() => {
-                    tracing::error!(
-                        model.name = %self.settings.model,
-                        model.version = self.settings.version,
-                        "the zygote ended; its workers go on while another one loads"
-                    );
-                    self.restart_zygote().await;
-                }
-                Event::ZygoteEnded { .. } => continue,
                 Event::TermOver { worker } if worker.strong_count() > 0 => self.fork_successor().await,
                 Event::TermOver { .. } => continue,
                 Event::Refill => {}
             }
             // Events that arrived meanwhile ask for the same.
             self.workers.retain(|worker, _| worker.is_idle_and_alive());
+            if self.zygote.current().has_ended() {
+                // Its keeper asks for a refill when there is another one.
+                continue;
+            }
             if let Err(error) = fill(&self.workers).await {
                 tracing::error!(
                     model.name = %self.settings.model,
@@ -141,6 +136,7 @@ impl Watch {
         *self.ended.lock().unwrap_or_else(std::sync::PoisonError::into_inner).entry(reason.name()).or_default() += 1;
         metrics::worker_died((&self.settings.model, self.settings.version), reason);
         if expected.is_none() {
+            self.health.worker_failed(format!("a worker died ({status})"));
             tracing::warn!(
                 model.name = %self.settings.model,
                 model.version = self.settings.version,
@@ -161,29 +157,6 @@ impl Watch {
                 error = %error,
                 "a worker has served its term and its successor could not be forked; it goes on"
             ),
-        }
-    }
-
-    async fn restart_zygote(&self) {
-        let mut backoff = FIRST_BACKOFF;
-        loop {
-            match Zygote::start(&self.settings, &self.events).await {
-                Ok((zygote, _)) => {
-                    self.zygote.replace(zygote);
-                    return;
-                }
-                Err(error) => {
-                    tracing::error!(
-                        model.name = %self.settings.model,
-                        model.version = self.settings.version,
-                        error = %error,
-                        "another zygote could not be started; next attempt in {} ms",
-                        backoff.as_millis()
-                    );
-                }
-            }
-            tokio::time::sleep(backoff).await;
-            backoff = (backoff * 2).min(MAX_BACKOFF);
         }
     }
 }

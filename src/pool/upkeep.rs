@@ -20,6 +20,8 @@ pub struct Upkeep {
     pub idle_collect: Duration,
     /// How long R has to stop after it was interrupted at a deadline.
     pub interrupt_grace: Duration,
+    /// How long a zygote may take to fork a worker or to answer a ping.
+    pub zygote_timeout: Duration,
 }
 
 /// Why a worker's term is over.
@@ -54,6 +56,7 @@ impl From<&WorkerSettings> for Upkeep {
             max_age: settings.max_age,
             idle_collect: settings.idle_collect,
             interrupt_grace: settings.interrupt_grace,
+            zygote_timeout: settings.zygote_timeout,
         }
     }
 }
@@ -84,6 +87,7 @@ mod tests {
         max_age: Duration::ZERO,
         idle_collect: Duration::ZERO,
         interrupt_grace: Duration::ZERO,
+        zygote_timeout: Duration::ZERO,
     };
 
     #[test]

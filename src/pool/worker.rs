@@ -10,9 +10,9 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::net::UnixStream;
 use tokio::time::{timeout, timeout_at};
 
+use super::ledger::Ledger;
 use super::memory::resident_bytes;
 use super::upkeep::{EndOfTerm, Upkeep};
-use super::zygote::Ledger;
 use crate::telemetry::metrics::DeathReason;
 use crate::worker::protocol::{Collected, Encoded, ScoreCall, ScoreReply, WorkerRequest, decode_plain};
 use crate::worker::transport::{Received, receive_async, send_async};

@@ -3,26 +3,25 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rustix::process::Pid;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::process::Child;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
 
 use super::launch::{Launched, launch};
+use super::ledger::Ledger;
+use super::process::ZygoteProcess;
 use super::worker::Worker;
-use super::{PoolSettings, StartError};
+use super::{PoolSettings, StartError, orphans};
 use crate::telemetry::metrics::DeathReason;
 use crate::worker::protocol::{ExitStatus, LoadedModel, ZygoteReply, ZygoteRequest, decode_plain, encode_plain};
-use crate::worker::transport::{receive_async, send_with_descriptor};
-
-/// How long a fork may take before the zygote counts as hung.
-const FORK_TIMEOUT: Duration = Duration::from_secs(10);
+use crate::worker::transport::{receive_async, send_async, send_with_descriptor};
 
 /// How long a zygote may take to end by itself after its socket closed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -32,58 +31,29 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 pub(super) enum Event {
     /// A worker ended; the reason if the front end ended it.
     WorkerEnded { id: u64, status: ExitStatus, expected: Option<DeathReason> },
-    /// The zygote of that generation is gone.
-    ZygoteEnded { generation: u64 },
     /// A worker needs a successor; whether it still exists.
     TermOver { worker: Weak<()> },
     /// Somebody took a worker out of the pool.
     Refill,
 }
 
-/// Workers of one zygote that have not been reaped, and which of them were ended
-/// on purpose.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Ledger {
-    entries: Arc<Mutex<HashMap<u64, LedgerEntry>>>,
-}
-
-#[derive(Debug)]
-struct LedgerEntry {
-    pid: u32,
-    expected: Option<DeathReason>,
-}
-
-impl Ledger {
-    fn add(&self, id: u64, pid: u32) {
-        self.lock().insert(id, LedgerEntry { pid, expected: None });
-    }
-
-    /// Notes that a worker is about to be ended and why.
-    pub(super) fn expect_end(&self, id: u64, reason: DeathReason) {
-        if let Some(entry) = self.lock().get_mut(&id) {
-            entry.expected.get_or_insert(reason);
-        }
-    }
-
-    fn remove(&self, id: u64) -> Option<DeathReason> {
-        self.lock().remove(&id).and_then(|entry| entry.expected)
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, LedgerEntry>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 type Forking = Arc<Mutex<HashMap<u64, oneshot::Sender<Result<Pid, String>>>>>;
+
+type Pinging = Arc<Mutex<Vec<oneshot::Sender<()>>>>;
 
 /// A zygote that has loaded its bundle.
 pub(super) struct Zygote {
-    generation: u64,
     process_id: u32,
+    started: Instant,
     control: tokio::sync::Mutex<Option<OwnedWriteHalf>>,
-    process: tokio::sync::Mutex<Child>,
+    process: tokio::sync::Mutex<ZygoteProcess>,
     forking: Forking,
+    pinging: Pinging,
+    ended: watch::Receiver<bool>,
+    has_forked: AtomicBool,
+    given_up: AtomicBool,
     ledger: Ledger,
+    patience: Duration,
     max_reply_bytes: usize,
 }
 
@@ -95,29 +65,57 @@ impl Zygote {
     pub(super) async fn start(
         settings: &PoolSettings,
         events: &mpsc::UnboundedSender<Event>,
+        ledger: &Ledger,
     ) -> Result<(Self, LoadedModel), StartError> {
         let Launched { process, control, loaded } = launch(settings).await?;
         let generation = GENERATIONS.fetch_add(1, Ordering::Relaxed);
         let (reader, writer) = control.into_split();
+        let (end, ended) = watch::channel(false);
         let zygote = Self {
-            generation,
             process_id: process.id().unwrap_or(0),
+            started: Instant::now(),
             control: tokio::sync::Mutex::new(Some(writer)),
             process: tokio::sync::Mutex::new(process),
             forking: Forking::default(),
-            ledger: Ledger::default(),
+            pinging: Pinging::default(),
+            ended,
+            has_forked: AtomicBool::new(false),
+            given_up: AtomicBool::new(false),
+            ledger: ledger.clone(),
+            patience: settings.upkeep.zygote_timeout,
             max_reply_bytes: settings.max_reply_bytes,
         };
-        tokio::spawn(read_replies(reader, generation, zygote.forking.clone(), zygote.ledger.clone(), events.clone()));
+        let listener = Listener {
+            generation,
+            forking: zygote.forking.clone(),
+            pinging: zygote.pinging.clone(),
+            ledger: ledger.clone(),
+            events: events.clone(),
+        };
+        tokio::spawn(async move {
+            listener.run(reader).await;
+            end.send_replace(true);
+        });
         Ok((zygote, loaded))
     }
 
-    /// Forks a worker.
+    /// Forks a worker. A zygote that does not in time is killed.
     ///
     /// # Errors
     /// The zygote is gone, hangs, or can't fork.
     pub(super) async fn fork(&self) -> io::Result<Worker> {
         let id = WORKER_IDS.fetch_add(1, Ordering::Relaxed);
+        match timeout(self.patience, self.fork_worker(id)).await {
+            Ok(worker) => worker,
+            Err(_) => {
+                self.lock_forking().remove(&id);
+                self.give_up().await;
+                Err(io::Error::new(io::ErrorKind::TimedOut, "the zygote did not fork in time"))
+            }
+        }
+    }
+
+    async fn fork_worker(&self, id: u64) -> io::Result<Worker> {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let (sender, answer) = oneshot::channel();
@@ -132,30 +130,78 @@ impl Zygote {
             return Err(error);
         }
         drop(theirs);
-        let pid = match tokio::time::timeout(FORK_TIMEOUT, answer).await {
-            Ok(Ok(Ok(pid))) => pid,
-            Ok(Ok(Err(reason))) => return Err(io::Error::other(reason)),
-            Ok(Err(_)) => return Err(io::Error::other("the zygote ended while it forked a worker")),
-            Err(_) => {
-                self.lock_forking().remove(&id);
-                // Its supervisor sees the socket close and starts another.
-                let _ = self.process.lock().await.start_kill();
-                return Err(io::Error::new(io::ErrorKind::TimedOut, "the zygote did not fork in time"));
-            }
+        let pid = match answer.await {
+            Ok(Ok(pid)) => pid,
+            Ok(Err(reason)) => return Err(io::Error::other(reason)),
+            Err(_) => return Err(io::Error::other("the zygote ended while it forked a worker")),
         };
-        Worker::new(id, pid, UnixStream::from_std(ours)?, self.ledger.clone(), self.max_reply_bytes)
+        let worker = Worker::new(id, pid, UnixStream::from_std(ours)?, self.ledger.clone(), self.max_reply_bytes)?;
+        self.has_forked.store(true, Ordering::Relaxed);
+        Ok(worker)
     }
 
-    /// Number of this zygote among all that the process has started.
-    pub(super) fn generation(&self) -> u64 {
-        self.generation
+    /// Asks whether it can still answer. A zygote that does not in time is killed.
+    ///
+    /// # Errors
+    /// The zygote is gone or hangs.
+    pub(super) async fn ping(&self) -> io::Result<()> {
+        let (sender, answer) = oneshot::channel();
+        self.pinging.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
+        let asking = async {
+            let message = encode_plain(&ZygoteRequest::Ping)?;
+            match self.control.lock().await.as_mut() {
+                Some(control) => send_async(control, &message).await?,
+                None => return Err(io::Error::other("the zygote is stopping")),
+            }
+            answer.await.map_err(|_| io::Error::other("the zygote ended before it answered"))
+        };
+        match timeout(self.patience, asking).await {
+            Ok(answered) => answered,
+            Err(_) => {
+                self.give_up().await;
+                Err(io::Error::new(io::ErrorKind::TimedOut, "the zygote did not answer in time"))
+            }
+        }
+    }
+
+    /// Kills a zygote that hangs; its keeper sees the socket close.
+    async fn give_up(&self) {
+        self.given_up.store(true, Ordering::Relaxed);
+        // An error means that it is gone already.
+        let _ = self.process.lock().await.start_kill();
+    }
+
+    /// Whether it was killed because it did not answer.
+    pub(super) fn was_given_up(&self) -> bool {
+        self.given_up.load(Ordering::Relaxed)
+    }
+
+    /// Whether it ever forked a worker.
+    pub(super) fn has_forked(&self) -> bool {
+        self.has_forked.load(Ordering::Relaxed)
+    }
+
+    /// Time since it could be forked first.
+    pub(super) fn age(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Whether its control socket has closed.
+    pub(super) fn has_ended(&self) -> bool {
+        *self.ended.borrow()
+    }
+
+    /// Resolves when its control socket has closed.
+    pub(super) async fn ended(&self) {
+        // The sender is gone only when whoever read the socket is.
+        let _ = self.ended.clone().wait_for(|ended| *ended).await;
     }
 
     /// Closes the control socket, upon which the zygote ends its workers and itself.
     pub(super) async fn stop(&self) {
         drop(self.control.lock().await.take());
         let mut process = self.process.lock().await;
-        if tokio::time::timeout(STOP_TIMEOUT, process.wait()).await.is_err() {
+        if timeout(STOP_TIMEOUT, process.wait()).await.is_err() {
             let _ = process.kill().await;
         }
     }
@@ -165,49 +211,94 @@ impl Zygote {
     }
 }
 
-async fn read_replies(
-    mut reader: OwnedReadHalf,
+/// Takes what a zygote says to whom it is for.
+struct Listener {
     generation: u64,
     forking: Forking,
+    pinging: Pinging,
     ledger: Ledger,
     events: mpsc::UnboundedSender<Event>,
-) {
-    let take = |id: u64| forking.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
-    loop {
-        let reply = match receive_async(&mut reader, 0).await {
-            Ok(Some(message)) => decode_plain::<ZygoteReply>(&message.head),
-            Ok(None) => break,
-            Err(error) => Err(error),
-        };
+}
+
+impl Listener {
+    /// Listens until the control socket closes.
+    async fn run(self, mut reader: OwnedReadHalf) {
+        loop {
+            let reply = match receive_async(&mut reader, 0).await {
+                Ok(Some(message)) => decode_plain::<ZygoteReply>(&message.head),
+                Ok(None) => break,
+                Err(error) => Err(error),
+            };
+            match reply {
+                Ok(reply) if self.take(&reply) => {}
+                Ok(other) => {
+                    tracing::error!("a zygote said something out of turn: {other:?}");
+                    break;
+                }
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => break,
+                Err(error) => {
+                    tracing::error!(error = %error, "a zygote's control socket failed");
+                    break;
+                }
+            }
+        }
+        self.forking.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.pinging.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.adopt_workers();
+    }
+
+    /// Whether the reply is one that may come at any time.
+    fn take(&self, reply: &ZygoteReply) -> bool {
+        let asker = |id: &u64| self.forking.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
         match reply {
-            Ok(ZygoteReply::Forked { id, pid }) => {
-                ledger.add(id, pid.unsigned_abs());
-                if let (Some(sender), Some(pid)) = (take(id), Pid::from_raw(pid)) {
+            ZygoteReply::Forked { id, pid } => {
+                self.ledger.add(*id, pid.unsigned_abs(), self.generation);
+                if let (Some(sender), Some(pid)) = (asker(id), Pid::from_raw(*pid)) {
                     // Nobody waits any more: the worker's socket closes and it ends.
                     let _ = sender.send(Ok(pid));
                 }
             }
-            Ok(ZygoteReply::ForkFailed { id, reason }) => {
-                if let Some(sender) = take(id) {
-                    let _ = sender.send(Err(reason));
+            ZygoteReply::ForkFailed { id, reason } => {
+                if let Some(sender) = asker(id) {
+                    let _ = sender.send(Err(reason.clone()));
                 }
             }
-            Ok(ZygoteReply::Exited { id, status }) => {
+            ZygoteReply::Exited { id, status } => {
+                let expected = self.ledger.remove(*id);
+                let _ = self.events.send(Event::WorkerEnded { id: *id, status: *status, expected });
+            }
+            ZygoteReply::Pong => {
+                for sender in self.pinging.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+                    let _ = sender.send(());
+                }
+            }
+            ZygoteReply::Loaded(_) | ZygoteReply::LoadFailed(_) | ZygoteReply::WarmedUp(_) => return false,
+        }
+        true
+    }
+
+    /// Nobody reports the ends of a dead zygote's workers, so they are watched from
+    /// here.
+    fn adopt_workers(&self) {
+        for (id, worker) in self.ledger.workers_of(self.generation) {
+            let process = open_process(worker);
+            let (ledger, events) = (self.ledger.clone(), self.events.clone());
+            tokio::spawn(async move {
+                let status = match process {
+                    Some(process) => orphans::end_of(worker, process).await,
+                    None => ExitStatus::Unknown,
+                };
                 let expected = ledger.remove(id);
                 let _ = events.send(Event::WorkerEnded { id, status, expected });
-            }
-            Ok(other @ (ZygoteReply::Loaded(_) | ZygoteReply::LoadFailed(_) | ZygoteReply::WarmedUp(_))) => {
-                tracing::error!("a zygote said something out of turn: {other:?}");
-                break;
-            }
-            Err(error) => {
-                tracing::error!(error = %error, "a zygote's control socket failed");
-                break;
-            }
+            });
         }
     }
-    forking.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    let _ = events.send(Event::ZygoteEnded { generation });
+}
+
+/// None when it is gone.
+fn open_process(process: u32) -> Option<OwnedFd> {
+    let process = Pid::from_raw(i32::try_from(process).ok()?)?;
+    pidfd_open(process, PidfdFlags::empty()).ok()
 }
 
 /// The zygote that forks now; replaced as a whole when it dies.
@@ -229,14 +320,11 @@ impl ZygoteSlot {
     }
 
     pub(super) async fn stop(&self) {
-        let zygote = self.current.read().unwrap_or_else(PoisonError::into_inner).clone();
-        zygote.stop().await;
+        self.current().stop().await;
     }
 
     pub(super) fn process_ids(&self) -> Vec<u32> {
-        let zygote = self.current.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut workers: Vec<u32> = zygote.ledger.lock().values().map(|entry| entry.pid).collect();
-        workers.sort_unstable();
-        std::iter::once(zygote.process_id).chain(workers).collect()
+        let zygote = self.current();
+        std::iter::once(zygote.process_id).chain(zygote.ledger.process_ids()).collect()
     }
 }

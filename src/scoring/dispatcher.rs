@@ -20,13 +20,14 @@ use tokio::time::sleep_until;
 
 use super::batching::{self, BatchLimits, Situation};
 use super::cost::CostModel;
+use super::quarantine::{Quarantine, QuarantineLimits};
 use super::queue::{Entry, Queue, QueueLimits};
 use super::slots::{Holder, ScoringSlot, ScoringSlots};
 use super::{Score, ScoreRequest, Scored, StageTimes, WorkerCounts};
 use crate::error::{Error, Kind, Result};
 use crate::frame::join::join;
 use crate::frame::schema::{Inputs, SINGLE_INPUT};
-use crate::pool::{ReservedWorker, WorkerPool};
+use crate::pool::{Health, ReservedWorker, WorkerPool};
 use crate::telemetry::metrics;
 
 /// Pause before another worker is asked for when none could be had. Requests
@@ -52,6 +53,8 @@ pub struct DispatchSettings {
     pub audit_every: u64,
     /// Bounds of the queue.
     pub queue: QueueLimits,
+    /// Bounds of what is remembered of requests that ended two workers.
+    pub quarantine: QuarantineLimits,
 }
 
 /// Dispatches the requests of one model version. Dropping it refuses what waits.
@@ -86,6 +89,9 @@ struct Shared {
     queue: Mutex<Queue>,
     cost: Mutex<CostModel>,
     arrived: Notify,
+    quarantine: Quarantine,
+    /// Whether no worker could be had when one was last asked for.
+    without_worker: AtomicBool,
     /// Whether rows of different requests may be joined, and one request's split.
     joining: AtomicBool,
     calls: AtomicU64,
@@ -102,6 +108,8 @@ impl Dispatcher {
             queue: Mutex::new(Queue::new(settings.queue)),
             cost: Mutex::default(),
             arrived: Notify::new(),
+            quarantine: Quarantine::new(settings.quarantine),
+            without_worker: AtomicBool::new(false),
             joining: AtomicBool::new(false),
             calls: AtomicU64::new(1),
             batches: AtomicU64::new(0),
@@ -138,7 +146,13 @@ impl Dispatcher {
         for part in join_all(parts).await {
             match part {
                 Ok(part) => scored.push(part),
-                Err(error) => return Some(Err(error)),
+                Err(error) => {
+                    if *error.kind() == Kind::ModelCrashed {
+                        // Next time it may be split otherwise, or not at all.
+                        self.shared.quarantine.add(&request.inputs, Instant::now());
+                    }
+                    return Some(Err(error));
+                }
             }
         }
         put_together(&scored).map(Ok)
@@ -181,6 +195,7 @@ impl Score for Dispatcher {
                 // Many predict methods fail on no rows; the answer is known without them.
                 return Ok(Scored::empty());
             }
+            self.shared.check(&request.inputs)?;
             let parts = self.parts_for(rows);
             if parts > 1
                 && let Some(result) = self.score_in_parts(&request, rows, parts).await
@@ -201,6 +216,10 @@ impl Score for Dispatcher {
         WorkerCounts { idle: size.saturating_sub(busy), busy, ended: pool.ended() }
     }
 
+    fn health(&self) -> Health {
+        self.shared.pool.health()
+    }
+
     fn joins_requests(&self) -> bool {
         self.shared.joining.load(Ordering::Relaxed)
     }
@@ -210,6 +229,7 @@ impl Score for Dispatcher {
         let model = (&*shared.settings.model, shared.settings.version);
         let queue = shared.queue();
         metrics::queue(model, queue.rows(), queue.bytes(), queue.age(Instant::now()));
+        metrics::quarantine(model, shared.quarantine.len(Instant::now()));
     }
 }
 
@@ -234,6 +254,9 @@ async fn dispatch(shared: Arc<Shared>) {
                 () = shared.expire_on_time() => continue,
             };
             let Some((slot, worker)) = reserved else {
+                if shared.pool.is_out_of_order() {
+                    refuse_all(shared.queue().take_all(), &shared.out_of_order());
+                }
                 tokio::time::sleep(RETRY_PAUSE).await;
                 shared.expire(Instant::now());
                 continue;
@@ -250,18 +273,41 @@ async fn dispatch(shared: Arc<Shared>) {
 }
 
 impl Shared {
+    /// Refuses what need not be tried: a request that ended two workers a short while
+    /// ago, and any while the model can't be loaded again.
+    fn check(&self, inputs: &Inputs<RecordBatch>) -> Result<()> {
+        if self.pool.is_out_of_order() {
+            return Err(self.out_of_order());
+        }
+        self.quarantine
+            .check(inputs, Instant::now())
+            .inspect_err(|_| metrics::quarantined((&self.settings.model, self.settings.version)))
+    }
+
+    fn out_of_order(&self) -> Error {
+        let why = self.pool.health().outage().unwrap_or_else(|| "the model has no worker".to_owned());
+        Error::new(Kind::Unavailable, "the model can't be scored at present; it is started again as soon as that works")
+            .because(why)
+    }
+
     /// Waits for a slot and a worker; `None` when no worker can be had now.
     async fn reserve(&self) -> Option<(ScoringSlot, ReservedWorker)> {
         let slot = self.slots.acquire(self.holder).await;
         match self.pool.reserve().await {
-            Ok(worker) => Some((slot, worker)),
+            Ok(worker) => {
+                self.without_worker.store(false, Ordering::Relaxed);
+                Some((slot, worker))
+            }
             Err(error) => {
-                tracing::warn!(
-                    model.name = %self.settings.model,
-                    model.version = self.settings.version,
-                    error = %error,
-                    "no worker can be had at the moment; requests wait"
-                );
+                // Said once, however often it is tried.
+                if !self.without_worker.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(
+                        model.name = %self.settings.model,
+                        model.version = self.settings.version,
+                        error = %error,
+                        "no worker can be had at the moment; requests wait"
+                    );
+                }
                 None
             }
         }
@@ -337,6 +383,13 @@ impl Shared {
 
     fn cost(&self) -> MutexGuard<'_, CostModel> {
         self.cost.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn refuse_all(batch: Vec<Entry>, error: &Error) {
+    for entry in batch {
+        let detail = error.detail().to_owned();
+        entry.answer(Err(Error::new(error.kind().clone(), detail)));
     }
 }
 

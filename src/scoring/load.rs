@@ -14,6 +14,7 @@ use super::batching::BatchLimits;
 use super::catalog::ModelInfo;
 use super::dispatcher::{DispatchSettings, Dispatcher, Released};
 use super::independence::{self, PROOF_ROWS, RowIndependence};
+use super::quarantine::QuarantineLimits;
 use super::queue::QueueLimits;
 use super::slots::ScoringSlots;
 use super::{Score, ScoreRequest, Scored, Scorer};
@@ -256,6 +257,7 @@ fn dispatch_settings(name: &str, version: u32, bundle: &Bundle, settings: &Setti
             max_rows: limits.max_queued_rows,
             max_bytes: limits.max_queued_bytes,
         },
+        quarantine: QuarantineLimits { max_entries: limits.quarantine_entries, time: limits.quarantine_time },
     }
 }
 

@@ -12,7 +12,7 @@ use metrics::{Counter, Gauge, Histogram, Label, SharedString};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 use self::catalogue::{CATALOGUE, Kind, Metric};
-pub use self::labels::{DeathReason, Model, Stage, StartReason, WorkerState};
+pub use self::labels::{DeathReason, Model, Stage, StartReason, WorkerState, ZygoteDeath};
 use super::build;
 
 static INSTALLED: OnceLock<PrometheusHandle> = OnceLock::new();
@@ -115,6 +115,33 @@ pub fn worker_started(model: Model<'_>, reason: StartReason) {
 /// A worker ended.
 pub fn worker_died(model: Model<'_>, reason: DeathReason) {
     counter(&catalogue::WORKER_DEATHS, with(model, reason.name())).increment(1);
+}
+
+/// Whether the zygote of a version is there, and whether it can't be started at
+/// present.
+pub fn zygote(model: Model<'_>, up: bool, breaker_open: bool) {
+    gauge(&catalogue::ZYGOTE_UP, version(model)).set(f64::from(up));
+    gauge(&catalogue::ZYGOTE_BREAKER_OPEN, version(model)).set(f64::from(breaker_open));
+}
+
+/// A zygote ended that was needed.
+pub fn zygote_died(model: Model<'_>, reason: ZygoteDeath) {
+    counter(&catalogue::ZYGOTE_DEATHS, with(model, reason.name())).increment(1);
+}
+
+/// A zygote could not be replaced.
+pub fn zygote_start_failed(model: Model<'_>) {
+    counter(&catalogue::ZYGOTE_START_FAILURES, version(model)).increment(1);
+}
+
+/// So many requests of a version are refused for a while.
+pub fn quarantine(model: Model<'_>, entries: usize) {
+    gauge(&catalogue::QUARANTINE_ENTRIES, version(model)).set(entries as f64);
+}
+
+/// A request was refused because the same one had ended two workers.
+pub fn quarantined(model: Model<'_>) {
+    counter(&catalogue::QUARANTINED, version(model)).increment(1);
 }
 
 /// Resident memory of all workers of a version, in bytes.

@@ -21,7 +21,7 @@ pub use self::zygote::{ExitStatus, LoadRequest, LoadedModel, WarmUpRequest, Warm
 
 /// Version of the protocol; both sides come from one binary, so it only guards
 /// against a binary that was replaced while its processes run.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 
 /// Length of the preamble in bytes.
 pub const PREAMBLE: usize = 12;

@@ -122,6 +122,7 @@ fn serve(engine: &mut dyn Engine, control: &mut UnixStream, children: &mut Vec<C
                     return Err(io::Error::other("a zygote warms up before its first fork"));
                 }
                 ZygoteRequest::WarmUp(request) => warm_up(engine, control, request, &message.body)?,
+                ZygoteRequest::Ping => reply(control, &ZygoteReply::Pong)?,
                 ZygoteRequest::Fork { id } => {
                     if let Some(socket) = fork_worker(control, children, id, message.descriptor)? {
                         return Ok(Ending::Worker(socket));
@@ -172,11 +173,7 @@ fn reap(child: &Child) -> io::Result<Option<ExitStatus>> {
 }
 
 fn exit_status(status: &WaitIdStatus) -> ExitStatus {
-    match (status.exit_status(), status.terminating_signal()) {
-        (Some(code), _) => ExitStatus::Code(code),
-        (None, Some(signal)) => ExitStatus::Signal(signal),
-        (None, None) => ExitStatus::Signal(0),
-    }
+    ExitStatus::from_parts(status.exit_status(), status.terminating_signal())
 }
 
 fn reply(control: &mut UnixStream, message: &ZygoteReply) -> io::Result<()> {

@@ -71,7 +71,7 @@ async fn a_version_says_all_that_is_needed_to_use_it() {
         json!({
             "name": "homes", "version": 1, "state": "ready", "description": "Twice the area", "class": ["list"],
             "packages": [], "timeout": 1.5, "sample": [{"area": 1.5, "kind": "flat"}], "workers_ready": 1,
-            "workers": {"idle": 1, "busy": 0, "ended": {}}, "generation": 1, "loading": false,
+            "workers": {"idle": 1, "busy": 0, "ended": {}}, "zygote": {"state": "ready", "restarts": 0}, "generation": 1, "loading": false,
             "joins_requests": false,
             "row_independence": {
                 "state": "not_proved", "reason": "the scoring script does not declare row_independent = true",

@@ -2,6 +2,7 @@
 //! and has its workers back.
 
 mod crashes;
+mod crashes_in_code;
 mod deadlines;
 mod errors;
 mod zygote;

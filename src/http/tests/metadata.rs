@@ -35,7 +35,7 @@ async fn details_of_a_version_that_is_ready() {
             "columns": [{"name": "x", "type": "double", "nullable": false, "levels": [], "unknown_level": "error"}],
             "unknown_columns": "error",
         }},
-        "sample": [{"x": 1.5}], "workers_ready": 1, "workers": {"idle": 1, "busy": 0, "ended": {}}, "loading": false, "joins_requests": false, "row_independence": {"state": "denied"},
+        "sample": [{"x": 1.5}], "workers_ready": 1, "workers": {"idle": 1, "busy": 0, "ended": {}}, "zygote": {"state": "ready", "restarts": 0}, "loading": false, "joins_requests": false, "row_independence": {"state": "denied"},
         "versions": [{"version": 1, "state": "ready"}, {"version": 2, "state": "ready"}], "default_version": 2,
     });
     let reply = server.send(Request::get("/models/double/versions/1")).await;

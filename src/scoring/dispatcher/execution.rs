@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use arrow_array::RecordBatch;
 use tokio::time::{timeout, timeout_at};
 
-use super::Shared;
+use super::{RETRY_PAUSE, Shared, refuse_all};
 use crate::error::{Condition, Error, Kind, Result};
 use crate::frame::join::join;
 use crate::frame::schema::Inputs;
@@ -191,11 +191,25 @@ impl Shared {
                 }
             }
         }
+        self.give_up(entry);
+        None
+    }
+
+    /// Answers a request that ended as many workers as it may, and remembers it.
+    fn give_up(&self, entry: Entry) {
+        let digest = self.quarantine.add(&entry.inputs, Instant::now());
+        tracing::error!(
+            request.id = %entry.request_id,
+            model.name = %self.settings.model,
+            model.version = self.settings.version,
+            request.digest = digest.map(tracing::field::display),
+            "a request ended its worker process {ATTEMPTS} times and is given up; the same rows are refused for {} s",
+            self.settings.quarantine.time.as_secs()
+        );
         entry.answer(Err(Error::new(
             Kind::ModelCrashed,
             "the request ended its worker process twice and was given up; the log has what R printed last",
         )));
-        None
     }
 
     /// Scores a few rows of a batch again, each alone, now and then: the proof at
@@ -277,15 +291,19 @@ impl Shared {
         self.reserve_until(deadline).await
     }
 
+    /// Waits for a worker: while the zygote is being replaced, there may be none for a
+    /// moment.
     async fn reserve_until(&self, deadline: Instant) -> Result<ReservedWorker> {
-        match timeout_at(deadline.into(), self.pool.reserve()).await {
-            Ok(Ok(worker)) => Ok(worker),
-            Ok(Err(error)) => {
-                Err(Error::new(Kind::Unavailable, "the model has no worker at the moment; one is being started")
-                    .because(error))
+        let reserving = async {
+            loop {
+                match self.pool.reserve().await {
+                    Ok(worker) => return Ok(worker),
+                    Err(_) if self.pool.is_out_of_order() => return Err(self.out_of_order()),
+                    Err(_) => tokio::time::sleep(RETRY_PAUSE).await,
+                }
             }
-            Err(_) => Err(too_late()),
-        }
+        };
+        timeout_at(deadline.into(), reserving).await.unwrap_or_else(|_| Err(too_late()))
     }
 }
 
@@ -303,13 +321,6 @@ fn answer_all(batch: Vec<Entry>, predictions: &Predictions, times: StageTimes, s
         };
         start += entry.rows;
         entry.answer(Ok(scored));
-    }
-}
-
-fn refuse_all(batch: Vec<Entry>, error: &Error) {
-    for entry in batch {
-        let detail = error.detail().to_owned();
-        entry.answer(Err(Error::new(error.kind().clone(), detail)));
     }
 }
 

@@ -157,6 +157,48 @@ pub(super) static WORKER_PSS: Metric = metric(
     &["model", "version"],
     "Memory of all workers of a version; a page that several share counts in parts.",
 );
+pub(super) static ZYGOTE_UP: Metric = metric(
+    "rscore_zygote_up",
+    Kind::Gauge,
+    None,
+    &["model", "version"],
+    "1 while the process that forks the workers of a version is there, 0 while it is being replaced.",
+);
+pub(super) static ZYGOTE_BREAKER_OPEN: Metric = metric(
+    "rscore_zygote_breaker_open",
+    Kind::Gauge,
+    None,
+    &["model", "version"],
+    "1 while that process can't be started again and is tried now and then, else 0.",
+);
+pub(super) static ZYGOTE_DEATHS: Metric = metric(
+    "rscore_zygote_deaths_total",
+    Kind::Counter,
+    None,
+    &["model", "version", "reason"],
+    "Processes that fork workers and ended while they were needed.",
+);
+pub(super) static ZYGOTE_START_FAILURES: Metric = metric(
+    "rscore_zygote_start_failures_total",
+    Kind::Counter,
+    None,
+    &["model", "version"],
+    "Attempts to replace such a process that failed.",
+);
+pub(super) static QUARANTINE_ENTRIES: Metric = metric(
+    "rscore_quarantine_entries",
+    Kind::Gauge,
+    None,
+    &["model", "version"],
+    "Requests that ended two workers and are refused for a while.",
+);
+pub(super) static QUARANTINED: Metric = metric(
+    "rscore_quarantined_total",
+    Kind::Counter,
+    None,
+    &["model", "version"],
+    "Requests that were refused because the same one had ended two workers.",
+);
 pub(super) static MODEL_LOAD: Metric = metric(
     "rscore_model_load_seconds",
     Kind::Gauge,
@@ -227,6 +269,12 @@ pub static CATALOGUE: &[&Metric] = &[
     &WORKER_DEATHS,
     &WORKER_RSS,
     &WORKER_PSS,
+    &ZYGOTE_UP,
+    &ZYGOTE_BREAKER_OPEN,
+    &ZYGOTE_DEATHS,
+    &ZYGOTE_START_FAILURES,
+    &QUARANTINE_ENTRIES,
+    &QUARANTINED,
     &MODEL_LOAD,
     &MODEL_INFO,
     &GENERATION,

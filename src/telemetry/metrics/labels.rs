@@ -61,6 +61,25 @@ pub enum DeathReason {
     Stopped,
 }
 
+/// Why a zygote ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ZygoteDeath {
+    /// It ended by itself or by another's hand.
+    Crashed,
+    /// It was killed because it did not answer.
+    Hung,
+}
+
+impl ZygoteDeath {
+    /// Value of the label.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Crashed => "crashed",
+            Self::Hung => "hung",
+        }
+    }
+}
+
 impl Stage {
     /// Value of the label, also the name in a `Server-Timing` header.
     pub fn name(self) -> &'static str {

@@ -25,6 +25,11 @@ fn scraped() -> String {
         worker_died(boston, DeathReason::Crashed);
         worker_rss(boston, 98_000_000);
         worker_pss(boston, 12_000_000);
+        zygote(boston, true, false);
+        zygote_died(boston, ZygoteDeath::Hung);
+        zygote_start_failed(boston);
+        quarantine(boston, 1);
+        quarantined(boston);
         model_loaded(boston, "abc", Duration::from_millis(72));
         model_unloaded(("old \"one\"\n", 1), "def");
         generation(boston, 2);

@@ -24,6 +24,8 @@ pub enum ZygoteRequest {
         /// Chosen by the front end; names the worker in later messages.
         id: u64,
     },
+    /// Say that you can still answer.
+    Ping,
 }
 
 /// From a zygote to the front end.
@@ -56,6 +58,8 @@ pub enum ZygoteReply {
         /// How.
         status: ExitStatus,
     },
+    /// The answer to a ping.
+    Pong,
 }
 
 /// What a zygote loads.
@@ -141,6 +145,20 @@ pub enum ExitStatus {
     Code(i32),
     /// By this signal.
     Signal(i32),
+    /// Only its parent learns how, and that was somebody else.
+    Unknown,
+}
+
+impl ExitStatus {
+    /// From what a parent is told: the code of a process that ended by itself, or
+    /// the signal that ended it.
+    pub fn from_parts(code: Option<i32>, signal: Option<i32>) -> Self {
+        match (code, signal) {
+            (Some(code), _) => Self::Code(code),
+            (None, Some(signal)) => Self::Signal(signal),
+            (None, None) => Self::Unknown,
+        }
+    }
 }
 
 impl std::fmt::Display for ExitStatus {
@@ -148,6 +166,7 @@ impl std::fmt::Display for ExitStatus {
         match self {
             Self::Code(code) => write!(f, "exit code {code}"),
             Self::Signal(signal) => write!(f, "signal {signal}"),
+            Self::Unknown => f.write_str("unseen"),
         }
     }
 }

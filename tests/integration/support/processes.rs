@@ -82,6 +82,18 @@ pub fn runs(id: u32) -> bool {
     fs::read_link(format!("/proc/{id}/exe")).is_ok()
 }
 
+/// Process ids of the children of a process, zombies too.
+pub fn children(id: u32) -> Vec<u32> {
+    let tasks = fs::read_dir(format!("/proc/{id}/task")).into_iter().flatten().flatten();
+    let lists = tasks.map(|task| fs::read_to_string(task.path().join("children")).unwrap_or_default());
+    lists.flat_map(|list| list.split_whitespace().map(|id| id.parse().expect("a number")).collect::<Vec<_>>()).collect()
+}
+
+/// Name of the program that a process runs.
+pub fn command(id: u32) -> String {
+    fs::read_to_string(format!("/proc/{id}/comm")).unwrap_or_default().trim().to_owned()
+}
+
 /// Sends a signal to a process of a test.
 pub fn send_signal(id: u32, signal: Signal) {
     kill_process(pid(id), signal).expect("the process is there");

@@ -83,6 +83,11 @@ impl Program {
         Self { endpoint, marker: setup.marker, child, log, output, directory, repository: setup.repository }
     }
 
+    /// Process id of the server.
+    pub fn id(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
     /// Sends a signal to the server's process alone.
     pub fn signal(&self, signal: Signal) {
         processes::send_signal(self.child.id().expect("it runs"), signal);

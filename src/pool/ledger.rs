@@ -1,0 +1,59 @@
+//! What a pool knows of its worker processes beyond their sockets: which exist,
+//! who forked them, and which were ended on purpose.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::telemetry::metrics::DeathReason;
+
+/// Workers of a pool that have not been reaped, whichever zygote they come from,
+/// and which of them were ended on purpose.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Ledger {
+    entries: Arc<Mutex<HashMap<u64, LedgerEntry>>>,
+}
+
+#[derive(Debug)]
+struct LedgerEntry {
+    pid: u32,
+    /// Of the zygote that forked it.
+    generation: u64,
+    expected: Option<DeathReason>,
+}
+
+impl Ledger {
+    /// Notes a worker that was forked.
+    pub(super) fn add(&self, id: u64, pid: u32, generation: u64) {
+        self.lock().insert(id, LedgerEntry { pid, generation, expected: None });
+    }
+
+    /// Ids and process ids of a zygote's workers.
+    pub(super) fn workers_of(&self, generation: u64) -> Vec<(u64, u32)> {
+        let entries = self.lock();
+        let own = entries.iter().filter(|(_, entry)| entry.generation == generation);
+        own.map(|(id, entry)| (*id, entry.pid)).collect()
+    }
+
+    /// Notes that a worker is about to be ended and why.
+    pub(super) fn expect_end(&self, id: u64, reason: DeathReason) {
+        if let Some(entry) = self.lock().get_mut(&id) {
+            entry.expected.get_or_insert(reason);
+        }
+    }
+
+    /// Forgets a worker that ended; gives the reason if it was ended on purpose.
+    pub(super) fn remove(&self, id: u64) -> Option<DeathReason> {
+        self.lock().remove(&id).and_then(|entry| entry.expected)
+    }
+
+    /// In ascending order.
+    pub(super) fn process_ids(&self) -> Vec<u32> {
+        let mut ids: Vec<u32> = self.lock().values().map(|entry| entry.pid).collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, LedgerEntry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
