@@ -7,10 +7,12 @@ pub mod cost;
 pub mod dispatcher;
 pub mod independence;
 pub mod load;
+pub mod pacing;
 pub mod quarantine;
 pub mod queue;
 pub mod reload;
 pub mod slots;
+pub mod workers;
 
 use std::collections::BTreeMap;
 use std::future::Future;

@@ -97,6 +97,12 @@ const fn read(handler: Answer) -> Operation {
     Operation { method: Method::GET, needs: Needs::ModelsRead, door: native::DOOR, handler }
 }
 
+impl Resource {
+    fn scores(&self) -> bool {
+        self.operations.iter().any(|operation| operation.needs == Needs::ScoreModelInPath)
+    }
+}
+
 impl Operation {
     fn answers(&self, method: &Method) -> bool {
         *method == self.method || (self.method == Method::GET && *method == Method::HEAD)
@@ -115,7 +121,9 @@ impl Target {
 
 /// Registers the table and its fallbacks.
 pub(crate) fn configure(app: &mut web::ServiceConfig) {
-    for resource in &RESOURCES {
+    // The router tries one path after the other: what is asked most comes first.
+    let (scoring, others): (Vec<_>, Vec<_>) = RESOURCES.iter().partition(|resource| resource.scores());
+    for resource in scoring.into_iter().chain(others) {
         let mut service = web::resource(resource.path);
         for operation in resource.operations {
             let matches = guard::fn_guard(move |context| operation.answers(&context.head().method));

@@ -1,9 +1,13 @@
 //! Between the doors and the workers of one model version: requests wait in a
 //! bounded queue, and whenever a scoring slot and a worker are free, what waits
 //! at that moment becomes a batch. An idle server adds no delay; a busy one
-//! grows its batches by itself.
+//! grows its batches by itself. This file is what callers see; `forming.rs` makes
+//! batches, `execution.rs` has them scored.
 
 mod execution;
+mod forming;
+#[cfg(test)]
+mod tests;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -16,23 +20,21 @@ use futures_util::future::join_all;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::sleep_until;
 
-use super::batching::{self, BatchLimits, Situation};
+use self::forming::Waiting;
+use super::batching::BatchLimits;
 use super::cost::CostModel;
+use super::pacing::Start;
 use super::quarantine::{Quarantine, QuarantineLimits};
-use super::queue::{Entry, Queue, QueueLimits};
+use super::queue::{Entry, QueueLimits};
 use super::slots::{Holder, ScoringSlot, ScoringSlots};
+use super::workers::Workers;
 use super::{Score, ScoreRequest, Scored, StageTimes, WorkerCounts};
 use crate::error::{Error, Kind, Result};
 use crate::frame::join::join;
 use crate::frame::schema::{Inputs, SINGLE_INPUT};
-use crate::pool::{Health, ReservedWorker, WorkerPool};
+use crate::pool::{Health, WorkerPool};
 use crate::telemetry::metrics;
-
-/// Pause before another worker is asked for when none could be had. Requests
-/// wait on until their deadlines.
-const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
 /// How a version's requests are dispatched.
 #[derive(Debug, Clone)]
@@ -51,6 +53,8 @@ pub struct DispatchSettings {
     pub split_rows: usize,
     /// One batch in so many is scored again row by row; 0 means none.
     pub audit_every: u64,
+    /// Cores that the server may use.
+    pub cores: usize,
     /// Bounds of the queue.
     pub queue: QueueLimits,
     /// Bounds of what is remembered of requests that ended two workers.
@@ -58,8 +62,8 @@ pub struct DispatchSettings {
 }
 
 /// Dispatches the requests of one model version. Dropping it refuses what waits.
-pub struct Dispatcher {
-    shared: Arc<Shared>,
+pub struct Dispatcher<W: Workers = WorkerPool> {
+    shared: Arc<Shared<W>>,
     runtime: Handle,
     task: JoinHandle<()>,
     /// Dropped with the dispatcher, which those who wait for that see.
@@ -80,15 +84,16 @@ impl Released {
     }
 }
 
-struct Shared {
+struct Shared<W: Workers> {
     settings: DispatchSettings,
     rows_like: String,
-    pool: Arc<WorkerPool>,
+    pool: Arc<W>,
     slots: ScoringSlots,
     holder: Holder,
-    queue: Mutex<Queue>,
+    waiting: Mutex<Waiting>,
     cost: Mutex<CostModel>,
-    arrived: Notify,
+    /// Something came or ended that may let a batch begin.
+    changed: Notify,
     quarantine: Quarantine,
     /// Whether no worker could be had when one was last asked for.
     without_worker: AtomicBool,
@@ -98,16 +103,16 @@ struct Shared {
     batches: AtomicU64,
 }
 
-impl Dispatcher {
+impl<W: Workers> Dispatcher<W> {
     /// Starts dispatching to a pool; requests are not joined until
     /// [`Dispatcher::allow_joining`]. Must be called within the runtime that
     /// drives the pool.
-    pub fn start(settings: DispatchSettings, pool: Arc<WorkerPool>, slots: ScoringSlots) -> Self {
+    pub fn start(settings: DispatchSettings, pool: Arc<W>, slots: ScoringSlots) -> Self {
         let shared = Arc::new(Shared {
             rows_like: settings.rows_like.clone().unwrap_or_else(|| SINGLE_INPUT.to_owned()),
-            queue: Mutex::new(Queue::new(settings.queue)),
+            waiting: Mutex::new(Waiting::new(settings.queue)),
             cost: Mutex::default(),
-            arrived: Notify::new(),
+            changed: Notify::new(),
             quarantine: Quarantine::new(settings.quarantine),
             without_worker: AtomicBool::new(false),
             joining: AtomicBool::new(false),
@@ -118,7 +123,7 @@ impl Dispatcher {
             pool,
             slots,
         });
-        let task = tokio::spawn(dispatch(shared.clone()));
+        let task = tokio::spawn(forming::dispatch(shared.clone()));
         Self { shared, runtime: Handle::current(), task, alive: watch::Sender::new(()) }
     }
 
@@ -149,7 +154,7 @@ impl Dispatcher {
                 Err(error) => {
                     if *error.kind() == Kind::ModelCrashed {
                         // Next time it may be split otherwise, or not at all.
-                        self.shared.quarantine.add(&request.inputs, Instant::now());
+                        self.shared.quarantine.add(&request.inputs, now());
                     }
                     return Some(Err(error));
                 }
@@ -164,14 +169,13 @@ impl Dispatcher {
             return Err(Error::internal(format!("a request without the input '{}'", shared.rows_like)));
         };
         let (answer, answered) = oneshot::channel();
-        let entry = Entry { inputs, rows, deadline, arrived: Instant::now(), request_id, answer };
+        let entry = Entry { inputs, rows, deadline, arrived: now(), request_id, answer };
         // On an idle server the request goes straight to a worker, without a detour
         // through the dispatching task.
-        if let Some((slot, worker)) = shared.reserve_at_once() {
-            self.runtime.spawn(shared.clone().execute(slot, worker, vec![entry]));
-        } else {
-            shared.queue().push(entry)?;
-            shared.arrived.notify_one();
+        if let Some((slot, worker)) = shared.reserve_at_once(&entry) {
+            shared.begin(&self.runtime, slot, worker, vec![entry]);
+        } else if shared.waiting().push(entry)? {
+            shared.changed.notify_one();
         }
         answered.await.unwrap_or_else(|_| Err(Error::internal("the scoring task ended without an answer")))
     }
@@ -180,14 +184,14 @@ impl Dispatcher {
     fn parts_for(&self, rows: usize) -> usize {
         let shared = &self.shared;
         let split_rows = shared.settings.split_rows.max(1);
-        if !shared.joining.load(Ordering::Relaxed) || rows < 2 * split_rows || !shared.queue().is_empty() {
+        if !shared.joining.load(Ordering::Relaxed) || rows < 2 * split_rows || !shared.waiting().queue.is_empty() {
             return 1;
         }
         shared.free_workers().min(rows / split_rows).max(1)
     }
 }
 
-impl Score for Dispatcher {
+impl<W: Workers> Score for Dispatcher<W> {
     fn score(&self, request: ScoreRequest) -> Pin<Box<dyn Future<Output = Result<Scored>> + Send + '_>> {
         Box::pin(async move {
             let rows = request.inputs.get(&self.shared.rows_like).map_or(0, RecordBatch::num_rows);
@@ -227,52 +231,26 @@ impl Score for Dispatcher {
     fn publish_metrics(&self) {
         let shared = &self.shared;
         let model = (&*shared.settings.model, shared.settings.version);
-        let queue = shared.queue();
-        metrics::queue(model, queue.rows(), queue.bytes(), queue.age(Instant::now()));
-        metrics::quarantine(model, shared.quarantine.len(Instant::now()));
+        let queue = &shared.waiting().queue;
+        metrics::queue(model, queue.rows(), queue.bytes(), queue.age(now()));
+        metrics::quarantine(model, shared.quarantine.len(now()));
     }
 }
 
-impl Drop for Dispatcher {
+impl<W: Workers> Drop for Dispatcher<W> {
     fn drop(&mut self) {
         self.task.abort();
-        for entry in self.shared.queue().take_all() {
+        for entry in self.shared.waiting().queue.take_all() {
             entry.answer(Err(Error::new(Kind::Unavailable, "the model was unloaded while the request waited")));
         }
     }
 }
 
-/// Forms batches for as long as the dispatcher lives.
-async fn dispatch(shared: Arc<Shared>) {
-    loop {
-        shared.arrived.notified().await;
-        while !shared.queue().is_empty() {
-            // The worker first, then the batch: whatever arrives while all are busy
-            // is in it.
-            let reserved = tokio::select! {
-                reserved = shared.reserve() => reserved,
-                () = shared.expire_on_time() => continue,
-            };
-            let Some((slot, worker)) = reserved else {
-                if shared.pool.is_out_of_order() {
-                    refuse_all(shared.queue().take_all(), &shared.out_of_order());
-                }
-                tokio::time::sleep(RETRY_PAUSE).await;
-                shared.expire(Instant::now());
-                continue;
-            };
-            if !shared.settings.max_delay.is_zero() {
-                shared.wait_for_more().await;
-            }
-            let batch = shared.take_batch();
-            if !batch.is_empty() {
-                tokio::spawn(shared.clone().execute(slot, worker, batch));
-            }
-        }
-    }
-}
+/// Pause before another worker is asked for when none could be had. Requests
+/// wait on until their deadlines.
+const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
-impl Shared {
+impl<W: Workers> Shared<W> {
     /// Refuses what need not be tried: a request that ended two workers a short while
     /// ago, and any while the model can't be loaded again.
     fn check(&self, inputs: &Inputs<RecordBatch>) -> Result<()> {
@@ -280,7 +258,7 @@ impl Shared {
             return Err(self.out_of_order());
         }
         self.quarantine
-            .check(inputs, Instant::now())
+            .check(inputs, now())
             .inspect_err(|_| metrics::quarantined((&self.settings.model, self.settings.version)))
     }
 
@@ -290,33 +268,17 @@ impl Shared {
             .because(why)
     }
 
-    /// Waits for a slot and a worker; `None` when no worker can be had now.
-    async fn reserve(&self) -> Option<(ScoringSlot, ReservedWorker)> {
-        let slot = self.slots.acquire(self.holder).await;
-        match self.pool.reserve().await {
-            Ok(worker) => {
-                self.without_worker.store(false, Ordering::Relaxed);
-                Some((slot, worker))
-            }
-            Err(error) => {
-                // Said once, however often it is tried.
-                if !self.without_worker.swap(true, Ordering::Relaxed) {
-                    tracing::warn!(
-                        model.name = %self.settings.model,
-                        model.version = self.settings.version,
-                        error = %error,
-                        "no worker can be had at the moment; requests wait"
-                    );
-                }
-                None
-            }
-        }
-    }
-
-    /// A slot and a worker, if nobody waits and both are free.
-    fn reserve_at_once(&self) -> Option<(ScoringSlot, ReservedWorker)> {
-        if !self.queue().is_empty() || !self.settings.max_delay.is_zero() {
+    /// A slot and a worker, if nobody waits, both are free, and it is worth to begin
+    /// with this request alone.
+    fn reserve_at_once(&self, entry: &Entry) -> Option<(ScoringSlot, W::Worker)> {
+        if !self.settings.max_delay.is_zero() {
             return None;
+        }
+        {
+            let waiting = self.waiting();
+            if !waiting.queue.is_empty() || self.start(&waiting, entry.rows, entry.deadline) != Start::Now {
+                return None;
+            }
         }
         let slot = self.slots.try_acquire(self.holder)?;
         let worker = self.pool.try_reserve()?;
@@ -328,57 +290,8 @@ impl Shared {
         self.slots.free().min(self.pool.size().saturating_sub(self.pool.busy()))
     }
 
-    fn take_batch(&self) -> Vec<Entry> {
-        let now = Instant::now();
-        self.expire(now);
-        let mut queue = self.queue();
-        let Some(deadline) = queue.earliest_deadline() else { return Vec::new() };
-        let situation = Situation {
-            queued_rows: queue.rows(),
-            free_workers: 1 + self.free_workers(),
-            time_left: deadline.saturating_duration_since(now),
-        };
-        let cap = batching::cap(&self.settings.batch, &situation, &self.cost());
-        queue.take_batch(cap, self.joining.load(Ordering::Relaxed))
-    }
-
-    /// Resolves after those whose time was up were told so.
-    async fn expire_on_time(&self) {
-        let deadline = self.queue().earliest_deadline();
-        match deadline {
-            Some(deadline) => sleep_until(deadline.into()).await,
-            None => std::future::pending().await,
-        }
-        self.expire(Instant::now());
-    }
-
-    fn expire(&self, now: Instant) {
-        let expired = self.queue().take_expired(now);
-        for entry in expired {
-            entry.answer(Err(Error::new(
-                Kind::DeadlineExceeded,
-                "the request waited for a free worker until its time was up",
-            )));
-        }
-    }
-
-    /// Lets rows gather up to the delay that the operator allows.
-    async fn wait_for_more(&self) {
-        let until = Instant::now() + self.settings.max_delay;
-        loop {
-            let full = self.queue().rows() >= self.settings.batch.max_rows;
-            if full {
-                return;
-            }
-            tokio::select! {
-                () = sleep_until(until.into()) => return,
-                () = self.arrived.notified() => {}
-            }
-        }
-    }
-
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn cost(&self) -> MutexGuard<'_, CostModel> {
@@ -391,6 +304,11 @@ fn refuse_all(batch: Vec<Entry>, error: &Error) {
         let detail = error.detail().to_owned();
         entry.answer(Err(Error::new(error.kind().clone(), detail)));
     }
+}
+
+/// The time by the runtime's clock, which tests can stop.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
 }
 
 /// The predictions of all parts as one; `None` when they are not of one shape.

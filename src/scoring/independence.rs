@@ -5,9 +5,10 @@
 use arrow_array::{RecordBatch, UInt32Array};
 use serde::Serialize;
 
+use super::workers::ScoringWorker;
 use crate::error::Condition;
 use crate::frame::schema::Inputs;
-use crate::pool::{Worker, WorkerLost};
+use crate::pool::WorkerLost;
 use crate::worker::protocol::{Predictions, ScoreCall};
 
 /// Rows that a proof uses.
@@ -44,7 +45,7 @@ impl RowIndependence {
 ///
 /// # Errors
 /// The worker was lost.
-pub async fn prove(worker: &mut Worker, rows: &RecordBatch) -> Result<Result<(), String>, WorkerLost> {
+pub async fn prove(worker: &mut impl ScoringWorker, rows: &RecordBatch) -> Result<Result<(), String>, WorkerLost> {
     let together = match score(worker, rows.clone()).await? {
         Ok(predictions) => predictions.batch,
         Err(condition) => return Ok(Err(format!("the rows can't be scored together: {}", condition.message))),
@@ -73,7 +74,7 @@ pub async fn prove(worker: &mut Worker, rows: &RecordBatch) -> Result<Result<(),
 /// # Errors
 /// The worker was lost.
 pub async fn same_alone(
-    worker: &mut Worker,
+    worker: &mut impl ScoringWorker,
     rows: &RecordBatch,
     together: &RecordBatch,
 ) -> Result<Result<(), String>, WorkerLost> {
@@ -87,7 +88,10 @@ pub async fn same_alone(
     Ok(Ok(()))
 }
 
-async fn score(worker: &mut Worker, batch: RecordBatch) -> Result<Result<Predictions, Condition>, WorkerLost> {
+async fn score(
+    worker: &mut impl ScoringWorker,
+    batch: RecordBatch,
+) -> Result<Result<Predictions, Condition>, WorkerLost> {
     // Calls of a proof are told apart by the worker's own count.
     let call = ScoreCall { id: worker.calls(), inputs: Inputs::single(batch) };
     Ok(worker.score(&call).await?.outcome)

@@ -2,6 +2,7 @@
 //! prove with the bundle's own sample that it gives what it should. `serve` and
 //! `check` load the same way.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -252,6 +253,7 @@ fn dispatch_settings(name: &str, version: u32, bundle: &Bundle, settings: &Setti
         max_delay: batching.max_delay,
         split_rows: batching.split_rows,
         audit_every: batching.audit_every,
+        cores: std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
         queue: QueueLimits {
             max_entries: limits.max_queued_requests,
             max_rows: limits.max_queued_rows,

@@ -54,6 +54,11 @@ impl ScoringSlots {
         self.lock().free
     }
 
+    /// Slots that somebody holds.
+    pub fn busy(&self) -> usize {
+        self.lock().held.values().sum()
+    }
+
     /// Takes a slot if one is free.
     pub fn try_acquire(&self, holder: Holder) -> Option<ScoringSlot> {
         let mut state = self.lock();

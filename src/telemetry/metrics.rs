@@ -4,6 +4,7 @@
 
 pub mod catalogue;
 pub mod labels;
+mod remembered;
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, 
 
 use self::catalogue::{CATALOGUE, Kind, Metric};
 pub use self::labels::{DeathReason, Model, Stage, StartReason, WorkerState, ZygoteDeath};
+use self::remembered::RequestHandles;
 use super::build;
 
 static INSTALLED: OnceLock<PrometheusHandle> = OnceLock::new();
@@ -31,6 +33,10 @@ pub fn install() -> &'static PrometheusHandle {
     })
 }
 
+fn is_installed() -> bool {
+    INSTALLED.get().is_some()
+}
+
 /// All metrics in the text format of Prometheus; empty before [`install`].
 pub fn render() -> String {
     INSTALLED.get().map(PrometheusHandle::render).unwrap_or_default()
@@ -47,17 +53,24 @@ pub fn upkeep() {
 /// A request was answered. `model` is what the catalog found for it, and
 /// nothing when it found none.
 pub fn request(door: &'static str, model: Option<Model<'_>>, status: u16, duration: Duration) {
-    let (name, version) = match model {
-        Some((name, version)) => (name.to_owned().into(), version.to_string().into()),
-        None => (SharedString::const_str(""), SharedString::const_str("")),
-    };
-    counter(&catalogue::REQUESTS, [name.clone(), version, door.into(), status.to_string().into()]).increment(1);
-    histogram(&catalogue::REQUEST_DURATION, [name, door.into()]).record(duration);
+    let handles = remembered::request(door, model, status, || {
+        let (name, version) = match model {
+            Some((name, version)) => (name.to_owned().into(), version.to_string().into()),
+            None => (SharedString::const_str(""), SharedString::const_str("")),
+        };
+        RequestHandles {
+            count: counter(&catalogue::REQUESTS, [name.clone(), version, door.into(), status.to_string().into()]),
+            duration: histogram(&catalogue::REQUEST_DURATION, [name, door.into()]),
+        }
+    });
+    handles.count.increment(1);
+    handles.duration.record(duration);
 }
 
 /// A request spent so long in a stage.
 pub fn stage(stage: Stage, model: Model<'_>, duration: Duration) {
-    histogram(&catalogue::STAGE_DURATION, [model.0.to_owned().into(), stage.name().into()]).record(duration);
+    let labels = || [model.0.to_owned().into(), stage.name().into()];
+    remembered::stage(stage, model.0, || histogram(&catalogue::STAGE_DURATION, labels())).record(duration);
 }
 
 /// The number of requests that were begun and are not yet answered changed.

@@ -12,13 +12,14 @@ use std::time::{Duration, Instant};
 use arrow_array::RecordBatch;
 use tokio::time::{timeout, timeout_at};
 
-use super::{RETRY_PAUSE, Shared, refuse_all};
+use super::{RETRY_PAUSE, Shared, now, refuse_all};
 use crate::error::{Condition, Error, Kind, Result};
 use crate::frame::join::join;
 use crate::frame::schema::Inputs;
-use crate::pool::{CallEnd, ReservedWorker};
+use crate::pool::CallEnd;
 use crate::scoring::queue::Entry;
 use crate::scoring::slots::ScoringSlot;
+use crate::scoring::workers::{ScoringWorker, Workers};
 use crate::scoring::{Scored, StageTimes, independence};
 use crate::telemetry::metrics::{self, DeathReason};
 use crate::worker::protocol::{Predictions, ScoreCall, ScoreReply};
@@ -38,10 +39,10 @@ const AUDIT_LIMIT: Duration = Duration::from_secs(10);
 /// Rows of a batch that an audit scores again.
 const AUDITED_ROWS: usize = 16;
 
-impl Shared {
+impl<W: Workers> Shared<W> {
     /// Scores a batch on a worker and answers all its members. The slot is held
     /// until they are answered, whatever it takes.
-    pub(super) async fn execute(self: Arc<Self>, slot: ScoringSlot, worker: ReservedWorker, batch: Vec<Entry>) {
+    pub(super) async fn execute(self: Arc<Self>, slot: ScoringSlot, worker: W::Worker, batch: Vec<Entry>) {
         let worker = self.score_batch(worker, batch).await;
         drop(worker);
         drop(slot);
@@ -51,9 +52,9 @@ impl Shared {
     /// is still of use.
     fn score_batch(
         &self,
-        worker: ReservedWorker,
+        worker: W::Worker,
         mut batch: Vec<Entry>,
-    ) -> Pin<Box<dyn Future<Output = Option<ReservedWorker>> + Send + '_>> {
+    ) -> Pin<Box<dyn Future<Output = Option<W::Worker>> + Send + '_>> {
         Box::pin(async move {
             match batch.len() {
                 0 => Some(worker),
@@ -66,8 +67,8 @@ impl Shared {
         })
     }
 
-    async fn score_joined(&self, mut worker: ReservedWorker, batch: Vec<Entry>) -> Option<ReservedWorker> {
-        let started = Instant::now();
+    async fn score_joined(&self, mut worker: W::Worker, batch: Vec<Entry>) -> Option<W::Worker> {
+        let started = now();
         let frames: Vec<&RecordBatch> = batch.iter().filter_map(|entry| entry.inputs.as_single()).collect();
         let joined = match join(&frames) {
             Ok(joined) if frames.len() == batch.len() => joined,
@@ -119,7 +120,7 @@ impl Shared {
         }
     }
 
-    async fn score_halves(&self, mut batch: Vec<Entry>) -> Option<ReservedWorker> {
+    async fn score_halves(&self, mut batch: Vec<Entry>) -> Option<W::Worker> {
         let second = batch.split_off(batch.len() / 2);
         let mut worker = None;
         for half in [batch, second] {
@@ -135,7 +136,7 @@ impl Shared {
         worker
     }
 
-    async fn score_each(&self, mut worker: Option<ReservedWorker>, batch: Vec<Entry>) -> Option<ReservedWorker> {
+    async fn score_each(&self, mut worker: Option<W::Worker>, batch: Vec<Entry>) -> Option<W::Worker> {
         for entry in batch {
             worker = self.score_alone(worker, entry).await;
         }
@@ -144,12 +145,12 @@ impl Shared {
 
     /// Scores one request, which then gets whatever comes of it: predictions,
     /// warnings, or an error that is its own.
-    async fn score_alone(&self, mut worker: Option<ReservedWorker>, entry: Entry) -> Option<ReservedWorker> {
-        let started = Instant::now();
+    async fn score_alone(&self, mut worker: Option<W::Worker>, entry: Entry) -> Option<W::Worker> {
+        let started = now();
         let (rows, deadline, arrived) = (entry.rows, entry.deadline, entry.arrived);
         let call = self.call_of(entry.inputs.clone());
         for attempt in 1..=ATTEMPTS {
-            if deadline <= Instant::now() || entry.answer.is_closed() {
+            if deadline <= now() || entry.answer.is_closed() {
                 entry.answer(Err(too_late()));
                 return worker;
             }
@@ -197,7 +198,7 @@ impl Shared {
 
     /// Answers a request that ended as many workers as it may, and remembers it.
     fn give_up(&self, entry: Entry) {
-        let digest = self.quarantine.add(&entry.inputs, Instant::now());
+        let digest = self.quarantine.add(&entry.inputs, now());
         tracing::error!(
             request.id = %entry.request_id,
             model.name = %self.settings.model,
@@ -215,7 +216,7 @@ impl Shared {
     /// Scores a few rows of a batch again, each alone, now and then: the proof at
     /// load saw a sample, this sees what callers send. A difference ends joining
     /// for this version.
-    async fn audit(&self, mut worker: ReservedWorker, call: ScoreCall, predictions: &Predictions) -> ReservedWorker {
+    async fn audit(&self, mut worker: W::Worker, call: ScoreCall, predictions: &Predictions) -> W::Worker {
         let every = self.settings.audit_every;
         if every == 0 || !(self.batches.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(every) {
             return worker;
@@ -255,12 +256,7 @@ impl Shared {
     }
 
     /// Has a call scored; at its deadline R is interrupted.
-    async fn call(
-        &self,
-        worker: &mut ReservedWorker,
-        call: &ScoreCall,
-        deadline: Instant,
-    ) -> Result<ScoreReply, CallEnd> {
+    async fn call(&self, worker: &mut W::Worker, call: &ScoreCall, deadline: Instant) -> Result<ScoreReply, CallEnd> {
         worker.score_until(call, deadline, self.pool.interrupt_grace()).await
     }
 
@@ -269,7 +265,7 @@ impl Shared {
     }
 
     /// The worker, unless it asked to be replaced.
-    fn keep(&self, worker: ReservedWorker, retire: bool) -> Option<ReservedWorker> {
+    fn keep(&self, worker: W::Worker, retire: bool) -> Option<W::Worker> {
         if retire {
             self.pool.discard(worker, DeathReason::Retired);
             return None;
@@ -278,7 +274,7 @@ impl Shared {
     }
 
     /// The worker if R stopped when it was interrupted; otherwise it is ended.
-    fn keep_if_recovered(&self, worker: ReservedWorker, recovered: bool) -> Option<ReservedWorker> {
+    fn keep_if_recovered(&self, worker: W::Worker, recovered: bool) -> Option<W::Worker> {
         if recovered {
             return Some(worker);
         }
@@ -286,14 +282,14 @@ impl Shared {
         None
     }
 
-    async fn reserve_for(&self, batch: &[Entry]) -> Result<ReservedWorker> {
-        let deadline = batch.iter().map(|entry| entry.deadline).max().unwrap_or_else(Instant::now);
+    async fn reserve_for(&self, batch: &[Entry]) -> Result<W::Worker> {
+        let deadline = batch.iter().map(|entry| entry.deadline).max().unwrap_or_else(now);
         self.reserve_until(deadline).await
     }
 
     /// Waits for a worker: while the zygote is being replaced, there may be none for a
     /// moment.
-    async fn reserve_until(&self, deadline: Instant) -> Result<ReservedWorker> {
+    async fn reserve_until(&self, deadline: Instant) -> Result<W::Worker> {
         let reserving = async {
             loop {
                 match self.pool.reserve().await {

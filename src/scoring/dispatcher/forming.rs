@@ -1,0 +1,235 @@
+//! Forms batches: when the next one begins, and who is in it. A worker is reserved
+//! first and what waits is looked at then, so that whatever came meanwhile is in it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+use tokio::time::{sleep, sleep_until};
+
+use super::{RETRY_PAUSE, Shared, now, refuse_all};
+use crate::error::{Error, Kind, Result};
+use crate::scoring::batching::{self, Situation};
+use crate::scoring::pacing::{self, Moment, Start};
+use crate::scoring::queue::{Entry, Queue, QueueLimits};
+use crate::scoring::slots::ScoringSlot;
+use crate::scoring::workers::Workers;
+
+/// What waits for a worker of one version, and what it may have to wait for.
+pub(super) struct Waiting {
+    /// Who waits.
+    pub(super) queue: Queue,
+    running_batches: usize,
+    running_rows: usize,
+    /// Since when what waits is held back.
+    held_since: Option<Instant>,
+    /// Rows from which on the dispatching task wants to know of an arrival. Waking it
+    /// for each would cost more than what is gained by holding requests back.
+    told_from: usize,
+}
+
+impl Waiting {
+    pub(super) fn new(limits: QueueLimits) -> Self {
+        Self { queue: Queue::new(limits), running_batches: 0, running_rows: 0, held_since: None, told_from: 0 }
+    }
+
+    /// Adds an entry; says whether the dispatching task should look.
+    ///
+    /// # Errors
+    /// Those of [`Queue::push`].
+    pub(super) fn push(&mut self, entry: Entry) -> Result<bool> {
+        let deadline = entry.deadline;
+        self.queue.push(entry)?;
+        let is_first = self.queue.earliest_deadline() == Some(deadline);
+        Ok(is_first || self.queue.rows() >= self.told_from)
+    }
+}
+
+/// A batch that is being scored; counted until this is dropped.
+struct Running<W: Workers> {
+    shared: Arc<Shared<W>>,
+    rows: usize,
+}
+
+impl<W: Workers> Running<W> {
+    fn count(shared: &Arc<Shared<W>>, batch: &[Entry]) -> Self {
+        let rows = batch.iter().map(|entry| entry.rows).sum();
+        let mut waiting = shared.waiting();
+        waiting.running_batches += 1;
+        waiting.running_rows += rows;
+        Self { shared: shared.clone(), rows }
+    }
+}
+
+impl<W: Workers> Drop for Running<W> {
+    fn drop(&mut self) {
+        let mut waiting = self.shared.waiting();
+        waiting.running_batches -= 1;
+        waiting.running_rows -= self.rows;
+        // What waits may begin now.
+        if !waiting.queue.is_empty() {
+            self.shared.changed.notify_one();
+        }
+    }
+}
+
+/// Forms batches for as long as the dispatcher lives.
+pub(super) async fn dispatch<W: Workers>(shared: Arc<Shared<W>>) {
+    loop {
+        shared.changed.notified().await;
+        while !shared.waiting().queue.is_empty() {
+            let reserved = tokio::select! {
+                reserved = shared.reserve_in_time() => reserved,
+                () = shared.expire_on_time() => continue,
+            };
+            let Some((slot, worker)) = reserved else {
+                if shared.pool.is_out_of_order() {
+                    refuse_all(shared.waiting().queue.take_all(), &shared.out_of_order());
+                }
+                sleep(RETRY_PAUSE).await;
+                shared.expire(now());
+                continue;
+            };
+            if !shared.settings.max_delay.is_zero() {
+                shared.wait_for_more().await;
+            }
+            let batch = shared.take_batch();
+            if !batch.is_empty() {
+                shared.begin(&Handle::current(), slot, worker, batch);
+            }
+        }
+    }
+}
+
+impl<W: Workers> Shared<W> {
+    /// Has a batch scored in a task of its own, so that a caller that leaves does not
+    /// leave a worker in the middle of a call.
+    pub(super) fn begin(self: &Arc<Self>, runtime: &Handle, slot: ScoringSlot, worker: W::Worker, batch: Vec<Entry>) {
+        let running = Running::count(self, &batch);
+        let execution = self.clone().execute(slot, worker, batch);
+        runtime.spawn(async move {
+            execution.await;
+            drop(running);
+        });
+    }
+
+    /// Waits until a batch may begin, and then for a slot and a worker; `None` when no
+    /// worker can be had now.
+    async fn reserve_in_time(&self) -> Option<(ScoringSlot, W::Worker)> {
+        self.hold_back().await;
+        self.reserve().await
+    }
+
+    /// Resolves when what waits is worth a call beside those that run.
+    async fn hold_back(&self) {
+        loop {
+            let until = {
+                let mut waiting = self.waiting();
+                let Some(deadline) = waiting.queue.earliest_deadline() else { return };
+                let Start::Later { rows, within } = self.start(&waiting, waiting.queue.rows(), deadline) else {
+                    waiting.told_from = 0;
+                    return;
+                };
+                waiting.told_from = rows;
+                let now = now();
+                waiting.held_since.get_or_insert(now);
+                now + within
+            };
+            tokio::select! {
+                () = sleep_until(until.into()) => {}
+                () = self.changed.notified() => {}
+            }
+        }
+    }
+
+    /// Whether so many rows begin now; they are what waits, or the only ones.
+    pub(super) fn start(&self, waiting: &Waiting, rows: usize, deadline: Instant) -> Start {
+        if !self.joining.load(Ordering::Relaxed) {
+            return Start::Now;
+        }
+        let now = now();
+        let moment = Moment {
+            queued_rows: rows,
+            running_batches: waiting.running_batches,
+            running_rows: waiting.running_rows,
+            core_to_spare: self.slots.busy() + 1 < self.settings.cores,
+            held: waiting.held_since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since)),
+            time_left: deadline.saturating_duration_since(now),
+        };
+        pacing::start(&moment, &self.cost(), self.settings.batch.max_rows)
+    }
+
+    /// Waits for a slot and a worker; `None` when no worker can be had now.
+    async fn reserve(&self) -> Option<(ScoringSlot, W::Worker)> {
+        let slot = self.slots.acquire(self.holder).await;
+        match self.pool.reserve().await {
+            Ok(worker) => {
+                self.without_worker.store(false, Ordering::Relaxed);
+                Some((slot, worker))
+            }
+            Err(error) => {
+                // Said once, however often it is tried.
+                if !self.without_worker.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(
+                        model.name = %self.settings.model,
+                        model.version = self.settings.version,
+                        error = %error,
+                        "no worker can be had at the moment; requests wait"
+                    );
+                }
+                None
+            }
+        }
+    }
+
+    fn take_batch(&self) -> Vec<Entry> {
+        let now = now();
+        self.expire(now);
+        let mut waiting = self.waiting();
+        waiting.held_since = None;
+        let Some(deadline) = waiting.queue.earliest_deadline() else { return Vec::new() };
+        let situation = Situation {
+            queued_rows: waiting.queue.rows(),
+            free_workers: 1 + self.free_workers(),
+            time_left: deadline.saturating_duration_since(now),
+        };
+        let cap = batching::cap(&self.settings.batch, &situation, &self.cost());
+        waiting.queue.take_batch(cap, self.joining.load(Ordering::Relaxed))
+    }
+
+    /// Resolves after those whose time was up were told so.
+    async fn expire_on_time(&self) {
+        let deadline = self.waiting().queue.earliest_deadline();
+        match deadline {
+            Some(deadline) => sleep_until(deadline.into()).await,
+            None => std::future::pending().await,
+        }
+        self.expire(now());
+    }
+
+    fn expire(&self, now: Instant) {
+        let expired = self.waiting().queue.take_expired(now);
+        for entry in expired {
+            entry.answer(Err(Error::new(
+                Kind::DeadlineExceeded,
+                "the request waited for a free worker until its time was up",
+            )));
+        }
+    }
+
+    /// Lets rows gather up to the delay that the operator allows.
+    async fn wait_for_more(&self) {
+        let until = now() + self.settings.max_delay;
+        loop {
+            let full = self.waiting().queue.rows() >= self.settings.batch.max_rows;
+            if full {
+                return;
+            }
+            tokio::select! {
+                () = sleep_until(until.into()) => return,
+                () = self.changed.notified() => {}
+            }
+        }
+    }
+}

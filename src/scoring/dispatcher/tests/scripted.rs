@@ -1,0 +1,179 @@
+//! Workers by script: a call takes the time that the script says, by a clock
+//! that stands still until everybody waits, and doubles its numbers. What comes
+//! of a call can be chosen by the numbers in it.
+
+use std::collections::BTreeMap;
+use std::future::pending;
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::Float64Type;
+use arrow_array::{Float64Array, RecordBatch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{sleep, timeout_at};
+
+use crate::error::Condition;
+use crate::pool::{CallEnd, Health, WorkerLost};
+use crate::scoring::workers::{ScoringWorker, Workers};
+use crate::telemetry::metrics::DeathReason;
+use crate::worker::protocol::{Predictions, ScoreCall, ScoreReply};
+
+/// A row that ends its worker.
+pub(super) const CRASHES: f64 = -1.0;
+/// A row that raises an R error.
+pub(super) const FAILS: f64 = -2.0;
+/// A row whose call never ends by itself.
+pub(super) const HANGS: f64 = -3.0;
+/// A row whose call takes [`SLOW_CALL`].
+pub(super) const IS_SLOW: f64 = -4.0;
+/// Time of a slow call.
+pub(super) const SLOW_CALL: Duration = Duration::from_millis(100);
+
+/// A call that a worker was given.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Call {
+    /// Since the script began.
+    pub(super) at: Duration,
+    pub(super) rows: Vec<f64>,
+}
+
+/// The pool.
+pub(super) struct Script {
+    size: usize,
+    free: Arc<Semaphore>,
+    log: Arc<Log>,
+    fixed: Duration,
+    per_row: Duration,
+}
+
+struct Log {
+    began: Instant,
+    calls: Mutex<Vec<Call>>,
+}
+
+pub(super) struct ScriptedWorker {
+    _free: OwnedSemaphorePermit,
+    log: Arc<Log>,
+    fixed: Duration,
+    per_row: Duration,
+}
+
+impl Script {
+    /// So many workers, whose calls take a fixed time and a time per row.
+    pub(super) fn new(size: usize, fixed: Duration, per_row: Duration) -> Arc<Self> {
+        let log = Log { began: super::super::now(), calls: Mutex::default() };
+        Arc::new(Self { size, free: Arc::new(Semaphore::new(size)), log: Arc::new(log), fixed, per_row })
+    }
+
+    /// All calls so far, in the order in which they began.
+    pub(super) fn calls(&self) -> Vec<Call> {
+        self.log.calls.lock().expect("no panic").clone()
+    }
+
+    /// Time since the script began.
+    pub(super) fn elapsed(&self) -> Duration {
+        super::super::now() - self.log.began
+    }
+
+    fn worker(&self, permit: OwnedSemaphorePermit) -> ScriptedWorker {
+        ScriptedWorker { _free: permit, log: self.log.clone(), fixed: self.fixed, per_row: self.per_row }
+    }
+}
+
+impl Workers for Script {
+    type Worker = ScriptedWorker;
+
+    async fn reserve(&self) -> io::Result<ScriptedWorker> {
+        let permit = self.free.clone().acquire_owned().await.map_err(io::Error::other)?;
+        Ok(self.worker(permit))
+    }
+
+    fn try_reserve(&self) -> Option<ScriptedWorker> {
+        self.free.clone().try_acquire_owned().ok().map(|permit| self.worker(permit))
+    }
+
+    fn discard(&self, worker: ScriptedWorker, _: DeathReason) {
+        // The next one is there at once.
+        drop(worker);
+    }
+
+    fn size(&self) -> usize {
+        self.size
+    }
+
+    fn busy(&self) -> usize {
+        self.size - self.free.available_permits()
+    }
+
+    fn ended(&self) -> BTreeMap<&'static str, u64> {
+        BTreeMap::new()
+    }
+
+    fn health(&self) -> Health {
+        Health::default()
+    }
+
+    fn is_out_of_order(&self) -> bool {
+        false
+    }
+
+    fn interrupt_grace(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+impl ScoringWorker for ScriptedWorker {
+    fn calls(&self) -> u64 {
+        self.log.calls.lock().expect("no panic").len() as u64
+    }
+
+    async fn score(&mut self, call: &ScoreCall) -> Result<ScoreReply, WorkerLost> {
+        let rows = numbers(call.inputs.as_single().expect("one input"));
+        self.log
+            .calls
+            .lock()
+            .expect("no panic")
+            .push(Call { at: super::super::now() - self.log.began, rows: rows.clone() });
+        let usual = self.fixed + self.per_row * u32::try_from(rows.len()).expect("few rows");
+        let time = if rows.contains(&IS_SLOW) { SLOW_CALL } else { usual };
+        sleep(time).await;
+        if rows.contains(&HANGS) {
+            pending::<()>().await;
+        }
+        if rows.contains(&CRASHES) {
+            return Err(io::Error::other("it crashed").into());
+        }
+        let outcome = match rows.contains(&FAILS) {
+            true => Err(Condition { class: vec!["error".to_owned()], message: "it failed".to_owned(), call: None }),
+            false => Ok(Predictions { batch: column(rows.iter().map(|x| 2.0 * x)), unnamed: true }),
+        };
+        Ok(ScoreReply {
+            id: call.id,
+            outcome,
+            warnings: Vec::new(),
+            retire: false,
+            convert_nanoseconds: 0,
+            score_nanoseconds: u64::try_from(time.as_nanos()).expect("a short time"),
+        })
+    }
+
+    async fn score_until(&mut self, call: &ScoreCall, deadline: Instant, _: Duration) -> Result<ScoreReply, CallEnd> {
+        match timeout_at(deadline.into(), self.score(call)).await {
+            Ok(answer) => answer.map_err(CallEnd::Lost),
+            Err(_) => Err(CallEnd::TimedOut { recovered: true }),
+        }
+    }
+}
+
+/// A batch with one column of these numbers.
+pub(super) fn column(values: impl IntoIterator<Item = f64>) -> RecordBatch {
+    let values = Arc::new(Float64Array::from_iter_values(values));
+    RecordBatch::try_from_iter([("x", values as _)]).expect("one column")
+}
+
+/// The numbers of a batch with one column.
+pub(super) fn numbers(batch: &RecordBatch) -> Vec<f64> {
+    batch.column(0).as_primitive::<Float64Type>().values().to_vec()
+}
