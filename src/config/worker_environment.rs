@@ -26,10 +26,10 @@ const PASSED: [&str; 12] = [
 /// `predict` that copies its model allocates megabytes per call: with glibc's
 /// defaults each of these is mapped, zeroed page by page and given back to the
 /// kernel, which cost a third of the time of a random forest of 100 trees. The heap
-/// begins smaller than by R's own default, since each worker has one to itself; below
-/// 16 MB R collects so often that calls get slower (docs/performance.md).
+/// begins at half of R's own default, since each worker has one to itself; with less, R
+/// collects all of it so often that one call in a hundred shows it (docs/performance.md).
 const MEMORY: [(&str, &str); 3] =
-    [("R_VSIZE", "16M"), ("MALLOC_MMAP_THRESHOLD_", "16777216"), ("MALLOC_TRIM_THRESHOLD_", "33554432")];
+    [("R_VSIZE", "32M"), ("MALLOC_MMAP_THRESHOLD_", "16777216"), ("MALLOC_TRIM_THRESHOLD_", "33554432")];
 
 /// Variables that say how many threads a numeric library starts.
 const THREADS: [&str; 4] = ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RCPP_PARALLEL_NUM_THREADS"];
@@ -98,7 +98,7 @@ mod tests {
         assert_eq!(chosen["OMP_NUM_THREADS"], "1");
         assert_eq!(chosen["LC_CTYPE"], "C.UTF-8");
         assert_eq!(chosen["R_PROFILE_USER"], "");
-        assert_eq!(chosen["R_VSIZE"], "16M");
+        assert_eq!(chosen["R_VSIZE"], "32M");
         assert_eq!(environment(&[("R_VSIZE", "1G")], &settings)["R_VSIZE"], "1G");
         let chosen = environment(&[("LANG", "de_DE.UTF-8")], &settings);
         assert!(!chosen.contains_key("LC_CTYPE"));
