@@ -1,6 +1,8 @@
 //! Models of many classes that R trains for this run (`zoo.R`): the server's
 //! answers are R's own, bit for bit, and bundles that can't be loaded say why.
 
+mod concurrent;
+
 use std::path::Path;
 use std::process::Command;
 
@@ -61,6 +63,7 @@ async fn every_model_gives_the_numbers_of_r_and_every_bad_bundle_its_reason() {
     for model in &index.models {
         problems.extend(compare(&server, zoo, model).await);
     }
+    problems.extend(concurrent::differences_among_callers(&server, zoo, &index.models).await);
     for failure in &index.failures {
         problems.extend(failed(&server, failure).await);
     }
@@ -114,11 +117,16 @@ async fn compare(server: &TestServer, zoo: &Path, model: &str) -> Vec<String> {
     let body = reply.json();
     assert_eq!((&body["model"], &body["version"]), (&Value::from(model), &Value::from(1)));
     let rows = reply.predictions();
+    differences(model, &expected, &rows, 0, ROWS)
+}
+
+/// What differs between rows of an answer and R's values from row `first` on.
+fn differences(model: &str, expected: &Expected, rows: &[Value], first: usize, count: usize) -> Vec<String> {
     let mut problems = Vec::new();
-    if rows.len() != ROWS {
-        problems.push(format!("{model}: {} rows", rows.len()));
+    if rows.len() != count {
+        problems.push(format!("{model}: {} rows instead of {count}", rows.len()));
     }
-    for (row, got) in rows.iter().enumerate() {
+    for (row, got) in (first..).zip(rows) {
         if !expected.unnamed {
             let names: Vec<&str> =
                 got.as_object().map(|row| row.keys().map(String::as_str).collect()).unwrap_or_default();

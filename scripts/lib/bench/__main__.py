@@ -14,6 +14,8 @@ from typing import Any
 import chart
 import document
 import machine
+import memory
+import overload
 from peers import Faucet, Plumber, Rserve
 from processes import Failure
 from python_peers import MLServer, MLServerBatching
@@ -33,6 +35,8 @@ examples:
   scripts/bench --only forest-1x64 --rounds 1      a quick look at one workload
   scripts/bench --no-peers --seconds 10            rscore alone, against R's own limit
   scripts/bench --rserve --mlserver --write-docs   everything, and docs/benchmarks.md anew
+  scripts/bench --overload                         how it behaves when too much is asked
+  scripts/bench --memory                           what eight workers of a large model share
   scripts/bench --from target/bench/results.json   the tables of an earlier run
 
 Servers listen on free ports of 127.0.0.1, and are stopped by process id. Keep the machine quiet meanwhile: what
@@ -65,6 +69,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--rserve", action="store_true", help="also Rserve's HTTP server")
     parser.add_argument("--mlserver", action="store_true", help="also MLServer with a scikit-learn forest (Python)")
     parser.add_argument("--write-docs", action="store_true", help="write docs/benchmarks.md and its chart")
+    alone = parser.add_mutually_exclusive_group()
+    alone.add_argument("--overload", action="store_true", help="only: rscore under three times its capacity for a minute")
+    alone.add_argument("--memory", action="store_true", help="only: rscore with a model of 500 MB and eight workers")
     parser.add_argument("--from", dest="source", type=Path, metavar="FILE", help="measure nothing, report this JSON file")
     options = parser.parse_args(arguments)
     if options.no_peers and (options.no_rscore or options.rserve or options.mlserver):
@@ -93,6 +100,10 @@ def main() -> int:
     root = Path(__file__).resolve().parents[3]
     target = Path(os.environ.get("CARGO_TARGET_DIR", root / "target")).resolve()
     try:
+        if options.overload or options.memory:
+            paths = Paths(root, target, target / "bench")
+            paths.work.mkdir(parents=True, exist_ok=True)
+            return (overload if options.overload else memory).run(paths, note)
         if options.source:
             results = summarise(json.loads(options.source.read_text()))
         else:
