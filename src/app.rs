@@ -20,11 +20,12 @@ use tokio::task::JoinSet;
 pub use self::credentials::Credentials;
 use self::generations::Generations;
 use self::reload::{Reloader, ReloaderParts};
+use crate::cgroup::Allowance;
 use crate::config::Settings;
 use crate::http::{HttpParts, Server};
 use crate::lifecycle::{Drained, Lifecycle, Phase};
 use crate::model::watch::look;
-use crate::pool::Upkeep;
+use crate::pool::{Sizing, Upkeep};
 use crate::scoring::catalog::Catalog;
 use crate::scoring::load::LoadContext;
 use crate::scoring::reload::Reloads;
@@ -106,12 +107,13 @@ impl Application {
             }),
         })?;
 
-        let workers = worker_count(&settings);
+        let sizing = sizing(&settings, found.versions.len());
+        let workers = sizing.workers;
         let context = Arc::new(LoadContext {
             executable,
             environment,
             workers,
-            upkeep: Upkeep::from(&settings.workers),
+            upkeep: Upkeep { sizing, ..Upkeep::from(&settings.workers) },
             slots: ScoringSlots::new(workers),
             settings: settings.clone(),
         });
@@ -191,12 +193,15 @@ impl Application {
     }
 }
 
-/// Workers per version and scoring slots over all: one per core unless told otherwise.
+/// Workers per version and scoring slots over all, before memory is looked at: one
+/// per core that the control group allows unless told otherwise.
 pub fn worker_count(settings: &Settings) -> usize {
-    match settings.workers.count {
-        0 => std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
-        count => count,
-    }
+    sizing(settings, 1).workers
+}
+
+fn sizing(settings: &Settings, versions: usize) -> Sizing {
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    Sizing::new(&settings.workers, &Allowance::of_this_process(), cores, versions)
 }
 
 async fn keep_up_metrics() {

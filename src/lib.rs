@@ -3,6 +3,7 @@
 
 pub mod app;
 pub mod auth;
+pub mod cgroup;
 pub mod cli;
 pub mod config;
 pub mod error;

@@ -13,6 +13,7 @@ pub mod memory;
 pub mod orphans;
 mod output;
 mod process;
+mod sizing;
 mod supervisor;
 mod upkeep;
 mod warm_up;
@@ -32,6 +33,7 @@ use self::health::HealthRecord;
 pub use self::health::{Health, ZygoteState};
 use self::keeper::Keeper;
 pub use self::manager::Manager;
+pub use self::sizing::{MemoryShare, Sizing};
 use self::supervisor::Supervisor;
 pub use self::upkeep::Upkeep;
 pub use self::warm_up::WarmUp;
@@ -59,7 +61,7 @@ pub struct PoolSettings {
     /// The rows to warm up with; none for a model that must not be scored before
     /// the fork.
     pub warm_up: Option<WarmUp>,
-    /// Workers.
+    /// Workers, at most.
     pub size: usize,
     /// How workers are kept fit.
     pub upkeep: Upkeep,
@@ -68,6 +70,48 @@ pub struct PoolSettings {
     /// Largest reply of a worker in bytes.
     pub max_reply_bytes: usize,
 }
+
+impl PoolSettings {
+    /// Settles how many workers there are and how large they may get, now that the
+    /// size of the zygote is known; says so in one line.
+    fn fit_to_memory(&mut self, zygote: u64) {
+        let sizing = &self.upkeep.sizing;
+        let (model, version) = (&*self.model, self.version);
+        let Some(share) = sizing.memory else {
+            tracing::info!(model.name = model, model.version = version, "{} workers: {}", self.size, sizing.reason);
+            return;
+        };
+        let fit = share.workers(zygote);
+        if sizing.follows_memory {
+            self.size = self.size.min(fit);
+        }
+        let bounds = share.bounds(zygote, self.size);
+        let told = format!("{} workers: {}, memory allows {fit}", self.size, sizing.reason);
+        if self.upkeep.max_rss_bytes == 0 {
+            self.upkeep.max_rss_bytes = bounds.max_rss_bytes;
+        }
+        if self.upkeep.max_growth_bytes == 0 {
+            self.upkeep.max_growth_bytes = bounds.max_growth_bytes;
+        }
+        let rss = self.upkeep.max_rss_bytes / MEGABYTE;
+        let growth = self.upkeep.max_growth_bytes / MEGABYTE;
+        tracing::info!(
+            model.name = model,
+            model.version = version,
+            "{told}; each is replaced above {rss} MB and stopped when it has grown by {growth} MB"
+        );
+        if self.size > fit {
+            tracing::warn!(
+                model.name = model,
+                model.version = version,
+                "the workers may not fit in memory; set workers.count to 0, or give the server more"
+            );
+        }
+    }
+}
+
+/// Bytes, for the log.
+const MEGABYTE: u64 = 1024 * 1024;
 
 /// Why a pool could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -109,11 +153,12 @@ impl WorkerPool {
     ///
     /// # Errors
     /// See [`StartError`].
-    pub async fn start(settings: PoolSettings) -> Result<(Self, LoadedModel), StartError> {
-        let settings = Arc::new(settings);
+    pub async fn start(mut settings: PoolSettings) -> Result<(Self, LoadedModel), StartError> {
         let (events, inbox) = tokio::sync::mpsc::unbounded_channel();
         let ledger = ledger::Ledger::default();
         let (zygote, loaded) = zygote::Zygote::start(&settings, &events, &ledger).await?;
+        settings.fit_to_memory(memory::resident_bytes(zygote.process_id()));
+        let settings = Arc::new(settings);
         let zygote = Arc::new(ZygoteSlot::new(zygote));
         let workers = Pool::builder(Manager::new(settings.clone(), zygote.clone(), events.clone()))
             .config(PoolConfig { queue_mode: QueueMode::Lifo, ..PoolConfig::new(settings.size) })

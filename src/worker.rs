@@ -8,6 +8,7 @@
 
 pub mod engine;
 mod fork;
+mod limits;
 pub mod protocol;
 mod r;
 pub mod scoring_loop;

@@ -137,7 +137,8 @@ pub const ENTRIES: &[Entry] = &[
     entry(
         "workers.count",
         COUNT,
-        "R computations that run at once over all models, and worker processes per model version. 0 means one per core.",
+        "R computations that run at once over all models, and worker processes per model version. 0 means one per core that the \
+         control group allows, and per version no more than fit in its memory limit.",
     ),
     entry(
         "workers.math_threads",
@@ -153,7 +154,15 @@ pub const ENTRIES: &[Entry] = &[
         "workers.max_rss_bytes",
         BYTES,
         "Resident memory above which a worker is replaced by a fresh one between two calls. Pages of the model, which \
-         all workers share, count. 0 means never.",
+         all workers share, count. 0 means never, or a part of the memory limit of the server's control group where there \
+         is one.",
+    ),
+    entry(
+        "workers.max_growth_bytes",
+        BYTES,
+        "Memory that a worker may take beyond what it had when it was forked (RLIMIT_DATA). A call that needs more gets \
+         R's error, and the worker is replaced. 0 means no bound, or twice a worker's part of the memory limit where \
+         there is one.",
     ),
     entry("workers.max_age", DURATION, "Age at which a worker is replaced by a fresh one. 0s means never."),
     entry(
@@ -173,6 +182,12 @@ pub const ENTRIES: &[Entry] = &[
         DURATION,
         "How long the process that holds a model may take to fork a worker or to answer a ping (one is sent every half of \
          this time) before it counts as hung. It is then killed and replaced, while its workers go on.",
+    ),
+    entry(
+        "workers.output_lines_per_second",
+        COUNT,
+        "Lines that R prints which are logged in a second, per model version and stream. The log says how many more there \
+         were. 0 means none.",
     ),
     entry(
         "workers.environment",

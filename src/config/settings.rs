@@ -138,6 +138,9 @@ pub struct WorkerSettings {
     pub max_calls: usize,
     /// Resident memory, in bytes, above which a worker is replaced; 0 means never.
     pub max_rss_bytes: usize,
+    /// Bytes by which a worker may grow before its allocations fail; 0 means no
+    /// bound.
+    pub max_growth_bytes: usize,
     /// Age after which a worker is replaced; zero means never.
     #[serde(with = "super::duration")]
     pub max_age: Duration,
@@ -153,6 +156,8 @@ pub struct WorkerSettings {
     /// counts as hung and is replaced.
     #[serde(with = "super::duration")]
     pub zygote_timeout: Duration,
+    /// Lines that R prints which are logged in a second, per model version and stream.
+    pub output_lines_per_second: usize,
     /// Names of environment variables that model code may see, beside the few
     /// that R needs.
     pub environment: Vec<String>,
@@ -278,10 +283,12 @@ impl Default for WorkerSettings {
             // 100 MB; and at 2 ms a call a fork of a few ms every 200 s costs nothing.
             max_calls: 100_000,
             max_rss_bytes: 0,
+            max_growth_bytes: 0,
             max_age: Duration::ZERO,
             idle_collect: Duration::from_secs(10),
             interrupt_grace: Duration::from_millis(250),
             zygote_timeout: Duration::from_secs(10),
+            output_lines_per_second: 100,
             environment: Vec::new(),
         }
     }

@@ -46,6 +46,7 @@ fn numbers(settings: &Settings, problems: &mut Vec<Problem>) {
         ("server.max_connections", server.max_connections, 1, 1_000_000),
         ("workers.count", workers.count, 0, 1024),
         ("workers.math_threads", workers.math_threads, 1, 1024),
+        ("workers.output_lines_per_second", workers.output_lines_per_second, 0, 1_000_000),
         ("workers.max_calls", workers.max_calls, 0, u32::MAX as usize),
         ("limits.max_body_bytes", limits.max_body_bytes, 1, MAX_32_BIT),
         ("limits.max_rows", limits.max_rows, 1, MAX_32_BIT),

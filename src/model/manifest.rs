@@ -13,12 +13,13 @@ use crate::config::duration;
 use crate::frame::schema::{Column, InputSchemas, Inputs, SINGLE_INPUT, Schema, UnknownColumns};
 
 /// Keys that a manifest may have.
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     "description",
     "packages",
     "script",
     "timeout",
     "warm_up",
+    "seed",
     "unknown_columns",
     "rows_like",
     "row_independent",
@@ -41,6 +42,9 @@ pub struct Manifest {
     /// Whether rows may be scored before workers are forked; yes where nothing is
     /// said. A model that opens a connection when it scores must say no.
     pub warm_up: Option<bool>,
+    /// Seed that each call of R begins with, so that the same rows give the same
+    /// random numbers. Without one, each call draws anew.
+    pub seed: Option<i32>,
     /// What happens to columns that the schema doesn't have.
     pub unknown_columns: UnknownColumns,
     /// With several inputs: the one that has as many rows as the predictions.
@@ -99,6 +103,10 @@ impl Manifest {
             "rows_like" => self.rows_like = read_string(key, value, problems),
             "row_independent" => self.row_independent = read_boolean(key, value, problems),
             "warm_up" => self.warm_up = read_boolean(key, value, problems),
+            "seed" => match value.as_integer().and_then(|seed| i32::try_from(seed).ok()) {
+                Some(seed) => self.seed = Some(seed),
+                None => problems.push(format!("seed must be a whole number that R's integers hold, not {value}")),
+            },
             "packages" => self.packages = read_strings(key, value, problems),
             "timeout" => {
                 if let Some(text) = read_string(key, value, problems) {

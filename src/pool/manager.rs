@@ -63,7 +63,7 @@ impl Manager {
     }
 
     async fn fork(&self) -> io::Result<Worker> {
-        let worker = self.zygote.current().fork().await?;
+        let worker = self.zygote.current().fork(self.settings.upkeep.max_growth_bytes).await?;
         let reason = match self.filled_once.load(Ordering::Relaxed) {
             false => StartReason::Initial,
             true => StartReason::Replacement,
@@ -89,7 +89,7 @@ impl Manager {
                 worker.id = worker.id(),
                 "a worker has served its term ({why}) and is replaced"
             );
-            std::mem::replace(worker, successor).retire();
+            std::mem::replace(worker, successor).retire(why);
         } else if worker.asks_for_successor() {
             // Nobody listens any more when the pool is being stopped.
             let _ = self.events.send(Event::TermOver { worker: worker.life() });

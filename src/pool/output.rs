@@ -1,12 +1,20 @@
 //! What R prints, line by line into the log with the model's name. The pipes
-//! are always read, so that a talkative model can't block on a full one.
+//! are always read, so that a talkative model can't block on a full one; what is
+//! too much is counted and dropped.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::time::timeout;
 
-/// Longest line that is kept; the rest of a longer one becomes further lines.
-const MAX_LINE: u64 = 8 * 1024;
+use crate::telemetry::metrics;
+
+/// Most bytes of a line that are kept.
+const MAX_LINE: usize = 8 * 1024;
+
+/// The time that a number of lines is allowed in.
+const WINDOW: Duration = Duration::from_secs(1);
 
 /// Where a line came from.
 #[derive(Debug, Clone, Copy)]
@@ -17,30 +25,197 @@ pub(super) enum Stream {
     Error,
 }
 
+/// Whose output it is, and how much of it is wanted.
+#[derive(Debug, Clone)]
+pub(super) struct Source {
+    pub(super) model: Arc<str>,
+    pub(super) version: u32,
+    /// Lines of each stream that are logged in a second.
+    pub(super) lines_per_second: usize,
+}
+
 /// Reads a pipe to its end in a task of its own.
-pub(super) fn collect(model: Arc<str>, version: u32, stream: Stream, pipe: impl AsyncRead + Send + Unpin + 'static) {
+pub(super) fn collect(source: Source, stream: Stream, pipe: impl AsyncRead + Send + Unpin + 'static) {
     tokio::spawn(async move {
         let mut reader = BufReader::new(pipe);
-        let mut line = Vec::new();
+        let mut line = Line::default();
+        let mut allowance = Allowance::new(source.lines_per_second, Instant::now());
         loop {
-            line.clear();
-            match (&mut reader).take(MAX_LINE).read_until(b'\n', &mut line).await {
-                Ok(0) | Err(_) => break,
-                Ok(_) => {}
+            // While lines are held back, the end of the second says how many.
+            let read = match allowance.remaining(Instant::now()) {
+                None => line.read(&mut reader).await,
+                Some(rest) => match timeout(rest, line.read(&mut reader)).await {
+                    Ok(read) => read,
+                    Err(_) => {
+                        source.say_suppressed(allowance.renew(Instant::now()));
+                        continue;
+                    }
+                },
+            };
+            if !matches!(read, Ok(true)) {
+                break;
             }
-            let text = String::from_utf8_lossy(&line);
-            let text = text.trim_end();
-            if text.is_empty() {
-                continue;
-            }
-            match stream {
-                Stream::Standard => {
-                    tracing::info!(target: "rscore::model", { model.name = %model, model.version = version }, "R: {text}");
-                }
-                Stream::Error => {
-                    tracing::warn!(target: "rscore::model", { model.name = %model, model.version = version }, "R: {text}");
+            source.say_suppressed(allowance.renew(Instant::now()));
+            if let Some(text) = line.take() {
+                match allowance.take() {
+                    true => source.log(stream, &text),
+                    false => metrics::output_suppressed((&source.model, source.version)),
                 }
             }
         }
+        source.say_suppressed(allowance.suppressed);
     });
+}
+
+impl Source {
+    fn log(&self, stream: Stream, text: &str) {
+        let (model, version) = (&*self.model, self.version);
+        match stream {
+            Stream::Standard => {
+                tracing::info!(target: "rscore::model", { model.name = model, model.version = version }, "R: {text}");
+            }
+            Stream::Error => {
+                tracing::warn!(target: "rscore::model", { model.name = model, model.version = version }, "R: {text}");
+            }
+        }
+    }
+
+    fn say_suppressed(&self, lines: u64) {
+        if lines > 0 {
+            tracing::warn!(
+                model.name = %self.model,
+                model.version = self.version,
+                "{lines} lines that R printed were left out; workers.output_lines_per_second is {}",
+                self.lines_per_second
+            );
+        }
+    }
+}
+
+/// A line as it comes in, of which no more is kept than is logged.
+#[derive(Debug, Default)]
+struct Line {
+    kept: Vec<u8>,
+    /// Bytes beyond what is kept.
+    cut: u64,
+}
+
+impl Line {
+    /// Reads to the end of a line; whether there was one. When it is dropped half-way
+    /// it goes on where it was.
+    async fn read(&mut self, reader: &mut (impl AsyncBufRead + Unpin)) -> std::io::Result<bool> {
+        loop {
+            let bytes = reader.fill_buf().await?;
+            if bytes.is_empty() {
+                return Ok(!self.kept.is_empty());
+            }
+            let end = bytes.iter().position(|byte| *byte == b'\n');
+            let part = &bytes[..end.unwrap_or(bytes.len())];
+            let room = part.len().min(MAX_LINE.saturating_sub(self.kept.len()));
+            self.kept.extend_from_slice(&part[..room]);
+            self.cut += (part.len() - room) as u64;
+            let length = part.len() + usize::from(end.is_some());
+            reader.consume(length);
+            if end.is_some() {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// The text of the line, which is then empty; none when there is nothing to see.
+    fn take(&mut self) -> Option<String> {
+        let kept = std::mem::take(&mut self.kept);
+        let cut = std::mem::take(&mut self.cut);
+        let text = String::from_utf8_lossy(&kept);
+        let text = text.trim_end();
+        match cut {
+            0 if text.is_empty() => None,
+            0 => Some(text.to_owned()),
+            cut => Some(format!("{text}... ({cut} more bytes)")),
+        }
+    }
+}
+
+/// How many more lines are logged in the present second.
+#[derive(Debug)]
+struct Allowance {
+    per_window: usize,
+    left: usize,
+    suppressed: u64,
+    began: Instant,
+}
+
+impl Allowance {
+    fn new(per_window: usize, now: Instant) -> Self {
+        Self { per_window, left: per_window, suppressed: 0, began: now }
+    }
+
+    /// Begins another second when it is time; gives how many lines were suppressed in
+    /// the one before.
+    fn renew(&mut self, now: Instant) -> u64 {
+        if now.duration_since(self.began) < WINDOW {
+            return 0;
+        }
+        self.began = now;
+        self.left = self.per_window;
+        std::mem::take(&mut self.suppressed)
+    }
+
+    /// Whether one more line may be logged.
+    fn take(&mut self) -> bool {
+        match self.left.checked_sub(1) {
+            Some(left) => {
+                self.left = left;
+                true
+            }
+            None => {
+                self.suppressed += 1;
+                false
+            }
+        }
+    }
+
+    /// Time to the end of the second, when there is something to say then.
+    fn remaining(&self, now: Instant) -> Option<Duration> {
+        (self.suppressed > 0).then(|| (self.began + WINDOW).saturating_duration_since(now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+    use super::*;
+
+    async fn lines(text: &[u8]) -> Vec<String> {
+        let mut reader = BufReader::with_capacity(100, text);
+        let mut line = Line::default();
+        let mut lines = Vec::new();
+        while line.read(&mut reader).await.unwrap() {
+            lines.extend(line.take());
+        }
+        lines
+    }
+
+    #[tokio::test]
+    async fn lines_are_cut_and_empty_ones_left_out() {
+        assert_eq!(lines(b"one\n\n  \ntwo \r\nlast").await, ["one", "two", "last"]);
+        let long = [vec![b'x'; 3 * MAX_LINE], b"\nnext\n".to_vec()].concat();
+        let lines = lines(&long).await;
+        assert_eq!(lines.len(), 2);
+        assert!(lines[0].starts_with("xxx") && lines[0].ends_with("x... (16384 more bytes)"), "{}", lines[0].len());
+        assert_eq!(lines[1], "next");
+    }
+
+    #[test]
+    fn so_many_lines_are_logged_in_a_second_and_the_rest_is_counted() {
+        let now = Instant::now();
+        let mut allowance = Allowance::new(2, now);
+        assert_eq!((0..5).filter(|_| allowance.take()).count(), 2);
+        assert_eq!(allowance.renew(now + WINDOW / 2), 0);
+        assert_eq!(allowance.remaining(now + WINDOW / 2), Some(WINDOW / 2));
+        assert_eq!(allowance.renew(now + WINDOW), 3);
+        assert!(allowance.take());
+        assert_eq!(allowance.remaining(now), None);
+    }
 }

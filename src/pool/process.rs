@@ -53,11 +53,16 @@ pub(super) fn spawn(settings: &PoolSettings) -> io::Result<(ZygoteProcess, UnixS
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()?;
+    let source = output::Source {
+        model: settings.model.clone(),
+        version: settings.version,
+        lines_per_second: settings.upkeep.output_lines_per_second,
+    };
     if let Some(stdout) = child.stdout.take() {
-        output::collect(settings.model.clone(), settings.version, output::Stream::Standard, stdout);
+        output::collect(source.clone(), output::Stream::Standard, stdout);
     }
     if let Some(stderr) = child.stderr.take() {
-        output::collect(settings.model.clone(), settings.version, output::Stream::Error, stderr);
+        output::collect(source, output::Stream::Error, stderr);
     }
     let own = child.id().map(OwnChild::new);
     Ok((ZygoteProcess { child, _own: own }, UnixStream::from_std(ours)?))

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::sizing::Sizing;
 use crate::config::settings::WorkerSettings;
 
 /// The bounds that a pool keeps its workers in.
@@ -13,6 +14,8 @@ pub struct Upkeep {
     pub max_calls: u64,
     /// Resident memory in bytes above which it is replaced; 0 for no bound.
     pub max_rss_bytes: u64,
+    /// Bytes by which it may grow after it was forked; 0 for no bound.
+    pub max_growth_bytes: u64,
     /// Age after which it is replaced; zero for no bound.
     pub max_age: Duration,
     /// How long a worker must have been idle before it collects garbage; zero for
@@ -22,6 +25,10 @@ pub struct Upkeep {
     pub interrupt_grace: Duration,
     /// How long a zygote may take to fork a worker or to answer a ping.
     pub zygote_timeout: Duration,
+    /// Lines of their output that are logged in a second, of each stream.
+    pub output_lines_per_second: usize,
+    /// What the number of workers and their memory follow.
+    pub sizing: Sizing,
 }
 
 /// Why a worker's term is over.
@@ -53,10 +60,13 @@ impl From<&WorkerSettings> for Upkeep {
         Self {
             max_calls: settings.max_calls as u64,
             max_rss_bytes: settings.max_rss_bytes as u64,
+            max_growth_bytes: settings.max_growth_bytes as u64,
             max_age: settings.max_age,
             idle_collect: settings.idle_collect,
             interrupt_grace: settings.interrupt_grace,
             zygote_timeout: settings.zygote_timeout,
+            output_lines_per_second: settings.output_lines_per_second,
+            sizing: Sizing::default(),
         }
     }
 }
@@ -84,10 +94,13 @@ mod tests {
     const OFF: Upkeep = Upkeep {
         max_calls: 0,
         max_rss_bytes: 0,
+        max_growth_bytes: 0,
         max_age: Duration::ZERO,
         idle_collect: Duration::ZERO,
         interrupt_grace: Duration::ZERO,
         zygote_timeout: Duration::ZERO,
+        output_lines_per_second: 0,
+        sizing: Sizing { workers: 1, reason: String::new(), follows_memory: false, memory: None },
     };
 
     #[test]

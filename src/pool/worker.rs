@@ -66,8 +66,9 @@ struct Resident {
     read: Instant,
 }
 
-/// How long a reading of a worker's memory is good for.
-const RESIDENT_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a reading of a worker's memory is good for: a reading takes some
+/// microseconds, and a call that leaks 40 MB may take 15 ms.
+const RESIDENT_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How long a worker waits for its successor before it asks again.
 const SUCCESSION_PAUSE: Duration = Duration::from_secs(5);
@@ -239,8 +240,12 @@ impl Worker {
     }
 
     /// Ends an idle worker in good order: it sees its socket close.
-    pub(super) fn retire(self) {
-        self.ledger.expect_end(self.id, DeathReason::Retired);
+    pub(super) fn retire(self, why: EndOfTerm) {
+        let reason = match why {
+            EndOfTerm::Memory(_) => DeathReason::Memory,
+            EndOfTerm::Calls(_) | EndOfTerm::Age(_) => DeathReason::Retired,
+        };
+        self.ledger.expect_end(self.id, reason);
     }
 
     /// Ends the process at once.

@@ -99,13 +99,18 @@ impl Zygote {
         Ok((zygote, loaded))
     }
 
-    /// Forks a worker. A zygote that does not in time is killed.
+    /// Process id.
+    pub(super) fn process_id(&self) -> u32 {
+        self.process_id
+    }
+
+    /// Forks a worker that may grow by so many bytes; 0 for no bound. A zygote that does not in time is killed.
     ///
     /// # Errors
     /// The zygote is gone, hangs, or can't fork.
-    pub(super) async fn fork(&self) -> io::Result<Worker> {
+    pub(super) async fn fork(&self, max_growth_bytes: u64) -> io::Result<Worker> {
         let id = WORKER_IDS.fetch_add(1, Ordering::Relaxed);
-        match timeout(self.patience, self.fork_worker(id)).await {
+        match timeout(self.patience, self.fork_worker(id, max_growth_bytes)).await {
             Ok(worker) => worker,
             Err(_) => {
                 self.lock_forking().remove(&id);
@@ -115,12 +120,12 @@ impl Zygote {
         }
     }
 
-    async fn fork_worker(&self, id: u64) -> io::Result<Worker> {
+    async fn fork_worker(&self, id: u64, max_growth_bytes: u64) -> io::Result<Worker> {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let (sender, answer) = oneshot::channel();
         self.lock_forking().insert(id, sender);
-        let message = encode_plain(&ZygoteRequest::Fork { id })?;
+        let message = encode_plain(&ZygoteRequest::Fork { id, max_growth_bytes })?;
         let sent = match self.control.lock().await.as_ref() {
             Some(control) => send_with_descriptor(control.as_ref(), &message, theirs.as_fd()).await,
             None => Err(io::Error::other("the zygote is stopping")),
@@ -325,6 +330,6 @@ impl ZygoteSlot {
 
     pub(super) fn process_ids(&self) -> Vec<u32> {
         let zygote = self.current();
-        std::iter::once(zygote.process_id).chain(zygote.ledger.process_ids()).collect()
+        std::iter::once(zygote.process_id()).chain(zygote.ledger.process_ids()).collect()
     }
 }

@@ -210,6 +210,7 @@ fn load_request(bundle: &Bundle, max_reply_bytes: usize) -> LoadRequest {
         packages: bundle.manifest.packages.clone(),
         predict: bundle.manifest.predict.clone(),
         inputs,
+        seed: bundle.manifest.seed,
         max_reply_bytes,
     }
 }

@@ -157,6 +157,11 @@ pub fn quarantined(model: Model<'_>) {
     counter(&catalogue::QUARANTINED, version(model)).increment(1);
 }
 
+/// A line that R printed was not logged, since there were too many.
+pub fn output_suppressed(model: Model<'_>) {
+    counter(&catalogue::OUTPUT_SUPPRESSED, version(model)).increment(1);
+}
+
 /// Resident memory of all workers of a version, in bytes.
 pub fn worker_rss(model: Model<'_>, bytes: u64) {
     gauge(&catalogue::WORKER_RSS, version(model)).set(bytes as f64);

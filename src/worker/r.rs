@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use arrow_array::RecordBatch;
 use rustix::process::{Pid, getpid};
 
-use self::ffi::{Object, Runtime};
+use self::ffi::{Object, Runtime, Surroundings};
 use super::engine::{Engine, Outcome};
 use super::protocol::{LoadRequest, LoadedModel, Predictions};
 use crate::error::Condition;
@@ -28,6 +28,7 @@ const BOOTSTRAP: &str = concat!(
     include_str!("r/bootstrap/loading.R"),
     include_str!("r/bootstrap/result.R"),
     include_str!("r/bootstrap/schema.R"),
+    include_str!("r/bootstrap/world.R"),
 );
 
 /// R, embedded in this process.
@@ -38,6 +39,8 @@ pub struct REngine {
     functions: Result<Object, Condition>,
     /// R's temporary folder; known once a bundle is loaded.
     temporary_folder: Option<PathBuf>,
+    /// What the process looked like before its calls; known once a bundle is loaded.
+    surroundings: Option<Surroundings>,
 }
 
 impl REngine {
@@ -45,7 +48,7 @@ impl REngine {
     pub fn start() -> Self {
         let runtime = Runtime::start();
         let functions = runtime.evaluate_source(BOOTSTRAP);
-        Self { runtime, functions, temporary_folder: None }
+        Self { runtime, functions, temporary_folder: None, surroundings: None }
     }
 
     fn call(&self, function: &str, arguments: &[&Object]) -> Result<Object, Condition> {
@@ -89,6 +92,27 @@ impl REngine {
         self.runtime.replace_temporary_folder(|| succeeded(&self.call("own_temporary_folder", &[&name])?))
     }
 
+    /// Remembers how things are, for [`REngine::tidy_world`].
+    fn take_world(&mut self) -> Result<(), Condition> {
+        self.call("take_world", &[])?;
+        self.surroundings = Some(self.runtime.surroundings());
+        Ok(())
+    }
+
+    /// Undoes what a call changed for those after it.
+    fn tidy_world(&mut self) -> Result<(), Condition> {
+        self.call("tidy_world", &[])?;
+        let Some(before) = &self.surroundings else { return Ok(()) };
+        if before.lost_a_stream() {
+            return Err(ffi::condition("rscore_lost_stream", "a standard stream was closed or replaced".to_owned()));
+        }
+        if before.have_changed() {
+            self.call("restore_surroundings", &[])?;
+            self.surroundings = Some(self.runtime.surroundings());
+        }
+        Ok(())
+    }
+
     fn load_options(&self, request: &LoadRequest) -> Result<Object, Condition> {
         let r = &self.runtime;
         let script = match &request.script {
@@ -112,6 +136,7 @@ impl REngine {
             ("packages", r.character(&request.packages)?),
             ("predict", r.list(&arguments)?),
             ("inputs", r.character(&request.inputs)?),
+            ("seed", request.seed.map_or_else(|| Ok(r.null()), |seed| r.double(&[f64::from(seed)]))?),
         ])
     }
 
@@ -144,7 +169,9 @@ impl REngine {
 
 impl Engine for REngine {
     fn load(&mut self, request: &LoadRequest) -> Result<LoadedModel, Condition> {
-        self.try_load(request)
+        let loaded = self.try_load(request)?;
+        self.take_world()?;
+        Ok(loaded)
     }
 
     fn collect(&mut self) {
@@ -164,6 +191,10 @@ impl Engine for REngine {
         {
             let reason = condition.message;
             ffi::write_error_line(&format!("a worker shares the temporary folder of its model: {reason}"));
+        }
+        // The folder's name is in the environment.
+        if let Err(condition) = self.take_world() {
+            ffi::write_error_line(&format!("a fresh worker could not be looked at: {}", condition.message));
         }
     }
 
@@ -191,7 +222,23 @@ impl Engine for REngine {
             }
             Err(failure) => (Err(failure.condition), failure.warnings, failure.retire),
         };
-        Outcome { result, warnings, retire, convert: times.convert, score: times.score }
+        let finished = Instant::now();
+        let tidied = self.tidy_world().or_else(|condition| match self.runtime.was_interrupted() {
+            // An interrupt for the call came late; it is no sign of damage.
+            true => {
+                self.runtime.expect_interrupt();
+                self.tidy_world()
+            }
+            false => Err(condition),
+        });
+        if let Err(condition) = &tidied {
+            ffi::write_error_line(&format!(
+                "a worker is replaced: what a call left can't be undone: {}",
+                condition.message
+            ));
+        }
+        times.convert += finished.elapsed();
+        Outcome { result, warnings, retire: retire || tidied.is_err(), convert: times.convert, score: times.score }
     }
 }
 

@@ -16,7 +16,7 @@ use super::engine::Engine;
 use super::fork::{Fork, exit_without_handlers, fork};
 use super::protocol::{ExitStatus, WarmUpRequest, ZygoteReply, ZygoteRequest, decode_plain, encode_plain};
 use super::transport::{receive, send};
-use super::{scoring_loop, warm_up};
+use super::{limits, scoring_loop, warm_up};
 
 /// Largest body of a message: the rows of a warm-up. The sample that they come
 /// from is bounded far below.
@@ -34,7 +34,7 @@ enum Ending {
     /// The front end closed it.
     Closed,
     /// This is a forked worker now; its own socket.
-    Worker(UnixStream),
+    Worker { stream: UnixStream, max_growth_bytes: u64 },
 }
 
 /// Serves the control socket until it closes.
@@ -53,11 +53,12 @@ pub fn run(mut control: UnixStream, engine: &mut dyn Engine) -> io::Result<()> {
 
     let mut children = Vec::new();
     match serve(engine, &mut control, &mut children) {
-        Ok(Ending::Worker(stream)) => {
+        Ok(Ending::Worker { stream, max_growth_bytes }) => {
             // A worker must not hold the control socket open: that it closes is how
             // the front end learns that the zygote is gone.
             drop(control);
             drop(children);
+            bound_memory(max_growth_bytes);
             serve_worker(engine, stream, request.max_reply_bytes)
         }
         ended => {
@@ -72,6 +73,19 @@ pub fn run(mut control: UnixStream, engine: &mut dyn Engine) -> io::Result<()> {
                 let _ = waitid(WaitId::PidFd(child.process.as_fd()), WaitIdOptions::EXITED);
             }
             ended.map(|_| ())
+        }
+    }
+}
+
+/// A worker that can't be bounded works all the same.
+fn bound_memory(max_growth_bytes: u64) {
+    for (what, done) in [
+        ("volunteer when memory is short", limits::volunteer_when_memory_is_short()),
+        ("bound its memory", limits::bound_growth(max_growth_bytes)),
+    ] {
+        if let Err(error) = done {
+            // Reaches the log through the pipe that collects R's own output.
+            let _ = writeln!(io::stderr(), "a worker can't {what}: {error}");
         }
     }
 }
@@ -123,9 +137,9 @@ fn serve(engine: &mut dyn Engine, control: &mut UnixStream, children: &mut Vec<C
                 }
                 ZygoteRequest::WarmUp(request) => warm_up(engine, control, request, &message.body)?,
                 ZygoteRequest::Ping => reply(control, &ZygoteReply::Pong)?,
-                ZygoteRequest::Fork { id } => {
-                    if let Some(socket) = fork_worker(control, children, id, message.descriptor)? {
-                        return Ok(Ending::Worker(socket));
+                ZygoteRequest::Fork { id, max_growth_bytes } => {
+                    if let Some(stream) = fork_worker(control, children, id, message.descriptor)? {
+                        return Ok(Ending::Worker { stream, max_growth_bytes });
                     }
                 }
             }

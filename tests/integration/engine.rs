@@ -125,6 +125,7 @@ async fn the_r_engine_conforms() {
             packages: Vec::new(),
             predict: Vec::new(),
             inputs: vec!["data".to_owned()],
+            seed: None,
             max_reply_bytes: LIMIT,
         }))
         .await;
@@ -185,7 +186,7 @@ impl Zygote {
     async fn fork(&mut self, id: u64) -> UnixStream {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
-        let message = encode_plain(&ZygoteRequest::Fork { id }).unwrap();
+        let message = encode_plain(&ZygoteRequest::Fork { id, max_growth_bytes: 0 }).unwrap();
         send_with_descriptor(&self.control, &message, theirs.as_fd()).await.unwrap();
         drop(theirs);
         match self.answer().await {

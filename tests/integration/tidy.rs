@@ -12,6 +12,7 @@ use self::source::{Source, sources_of};
 /// before it, so that there can be no circle.
 const LAYERS: &[&str] = &[
     "error",
+    "cgroup",
     "config",
     "pem",
     "telemetry",
@@ -48,8 +49,13 @@ const CRATES: &[(&str, &[&str])] = &[
 const ENVIRONMENT_READERS: &str = "src/config/";
 
 /// Files that hold `unsafe`.
-const UNSAFE_FILES: &[&str] =
-    &["src/worker/r/ffi.rs", "src/worker/r/ffi/interrupt.rs", "src/worker/r/ffi/object.rs", "src/worker/fork.rs"];
+const UNSAFE_FILES: &[&str] = &[
+    "src/worker/r/ffi.rs",
+    "src/worker/r/ffi/interrupt.rs",
+    "src/worker/r/ffi/object.rs",
+    "src/worker/r/ffi/surroundings.rs",
+    "src/worker/fork.rs",
+];
 
 /// Most lines of a file.
 const MAX_LINES: usize = 500;

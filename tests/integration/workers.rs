@@ -5,11 +5,16 @@ mod crashes;
 mod crashes_in_code;
 mod deadlines;
 mod errors;
+mod memory;
+mod noise;
 mod zygote;
+
+use std::process::Command;
 
 use crate::support::eventually;
 use crate::support::processes::Process;
 use crate::support::server::TestServer;
+use crate::support::setup::Setup;
 
 /// Doubles `x`; waits at a gate before that when `wait` says so.
 const GATED: &str = "score <- function(model, data) {\n  if (any(data$wait)) gate()\n  2 * data$x\n}";
@@ -35,4 +40,27 @@ async fn counted(server: &TestServer, metric: &str, model: &str, reason: &str, v
         (sum == value).then_some(())
     })
     .await;
+}
+
+/// Ways for a package's compiled code to take its process with it, to compute in a
+/// loop that never looks at interrupts, and to close its standard streams.
+const COMPILED: &str = r#"
+#include <stdlib.h>
+#include <unistd.h>
+#include <R.h>
+#include <Rinternals.h>
+SEXP fault(void) { volatile int *nowhere = (int *) 8; *nowhere = 1; return R_NilValue; }
+SEXP aborts(void) { abort(); return R_NilValue; }
+SEXP closes(void) { close(1); close(2); return R_NilValue; }
+SEXP spins(void) { volatile double x = 0; for (;;) x += 1; return R_NilValue; }
+"#;
+
+/// Has R build the shared object beside the script.
+fn compile(setup: &Setup, model: &str) {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("compiled.c"), COMPILED).unwrap();
+    let output = Command::new("R").args(["CMD", "SHLIB", "compiled.c"]).current_dir(directory.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let built = setup.repository.version(model, 1).join("compiled.so");
+    std::fs::copy(directory.path().join("compiled.so"), built).unwrap();
 }

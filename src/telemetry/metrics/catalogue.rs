@@ -199,6 +199,13 @@ pub(super) static QUARANTINED: Metric = metric(
     &["model", "version"],
     "Requests that were refused because the same one had ended two workers.",
 );
+pub(super) static OUTPUT_SUPPRESSED: Metric = metric(
+    "rscore_output_suppressed_lines_total",
+    Kind::Counter,
+    None,
+    &["model", "version"],
+    "Lines that R printed and that were left out of the log, since there were too many.",
+);
 pub(super) static MODEL_LOAD: Metric = metric(
     "rscore_model_load_seconds",
     Kind::Gauge,
@@ -275,6 +282,7 @@ pub static CATALOGUE: &[&Metric] = &[
     &ZYGOTE_START_FAILURES,
     &QUARANTINE_ENTRIES,
     &QUARANTINED,
+    &OUTPUT_SUPPRESSED,
     &MODEL_LOAD,
     &MODEL_INFO,
     &GENERATION,

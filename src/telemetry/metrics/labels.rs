@@ -52,7 +52,7 @@ pub enum DeathReason {
     Crashed,
     /// It was killed because a batch took too long.
     TimedOut,
-    /// It was killed because it used too much memory.
+    /// It was replaced because it used too much memory.
     Memory,
     /// It was replaced in good order, after an error that R may not have
     /// recovered from or at the end of its term.

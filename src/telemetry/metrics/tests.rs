@@ -30,6 +30,7 @@ fn scraped() -> String {
         zygote_start_failed(boston);
         quarantine(boston, 1);
         quarantined(boston);
+        output_suppressed(boston);
         model_loaded(boston, "abc", Duration::from_millis(72));
         model_unloaded(("old \"one\"\n", 1), "def");
         generation(boston, 2);

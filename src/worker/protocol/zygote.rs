@@ -23,6 +23,8 @@ pub enum ZygoteRequest {
     Fork {
         /// Chosen by the front end; names the worker in later messages.
         id: u64,
+        /// Bytes by which it may grow; 0 for no bound.
+        max_growth_bytes: u64,
     },
     /// Say that you can still answer.
     Ping,
@@ -75,6 +77,8 @@ pub struct LoadRequest {
     pub predict: Vec<(String, Argument)>,
     /// Names of the inputs; `["data"]` for a model with just one.
     pub inputs: Vec<String>,
+    /// Seed of the random generator for each call; none to draw anew.
+    pub seed: Option<i32>,
     /// Largest reply in bytes; larger predictions are an error of the call.
     pub max_reply_bytes: usize,
 }

@@ -22,7 +22,7 @@ MAX_MESSAGE <- 8000L
 MAX_CALL <- 500L
 
 # Loads a bundle. `options`: directory, script (or NULL), packages, predict (extra
-# arguments of predict()), inputs (names of the inputs).
+# arguments of predict()), inputs (names of the inputs), seed (or NULL).
 load_bundle <- function(options) {
   guarded(function() {
     use_utf8()
@@ -42,6 +42,7 @@ load_bundle <- function(options) {
     }
     state$model <- model
     state$score <- score
+    state$seed <- options$seed
     columns <- if (is.null(options$inputs) || identical(as.character(options$inputs), "data")) discover_columns(model)
     if (is.null(options$script)) require_formula_functions(model)
     list(
@@ -61,6 +62,8 @@ score_inputs <- function(inputs) {
   score <- state$score
   model <- state$model
   data <- inputs
+  # The same rows give the same numbers, whichever worker draws them.
+  if (!is.null(state$seed)) set.seed(state$seed)
   guarded(function() c(list(ok = TRUE), tabulate_result(score(model, data))))
 }
 
@@ -86,8 +89,6 @@ own_temporary_folder <- function(folder) {
 # Runs first in each forked worker: without the seed that it shares with its
 # siblings, R seeds itself from the clock and the process id at the first draw.
 fresh_worker <- function() {
-  if (exists(".Random.seed", envir = globalenv(), inherits = FALSE)) {
-    rm(list = ".Random.seed", envir = globalenv())
-  }
+  forget_seed()
   invisible(NULL)
 }

@@ -18,6 +18,7 @@
 
 mod interrupt;
 mod object;
+mod surroundings;
 
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::io::Write;
@@ -27,6 +28,7 @@ use extendr_ffi as r;
 use extendr_ffi::{SEXP, SEXPTYPE};
 
 pub use self::object::{Kind, Object};
+pub use self::surroundings::Surroundings;
 use crate::error::Condition;
 
 unsafe extern "C" {
@@ -91,6 +93,11 @@ impl Runtime {
     /// Prepares for a call that SIGINT may interrupt.
     pub fn expect_interrupt(&self) {
         interrupt::expect();
+    }
+
+    /// What the process looks like outside of R.
+    pub fn surroundings(&self) -> Surroundings {
+        Surroundings::take()
     }
 
     /// Whether SIGINT came since [`Runtime::expect_interrupt`].

@@ -24,6 +24,9 @@ use super::{eventually, keys, within_deadline};
 /// Name of the configuration file in the program's folder.
 pub const CONFIGURATION: &str = "rscore.toml";
 
+/// The program.
+const BINARY: &str = env!("CARGO_BIN_EXE_rscore");
+
 /// `rscore serve`. Dropping it kills it, and asserts that no process is left.
 pub struct Program {
     endpoint: Endpoint,
@@ -50,7 +53,15 @@ impl Program {
         setup.settings.workers.environment.push(MARKER.to_owned());
         let directory = tempfile::tempdir().expect("a folder");
         write_settings(directory.path(), &setup);
-        let mut command = command(directory.path(), setup.environment());
+        let mut command = match setup.groups.as_slice() {
+            [] => command(directory.path(), setup.environment()),
+            groups => {
+                let mut shell = prepare(Command::new("/bin/sh"), directory.path(), setup.environment());
+                let enter = groups.iter().map(|group| format!("echo $$ > {}/cgroup.procs && ", group.display()));
+                shell.args(["-c", &format!("{}exec \"$0\" \"$@\"", enter.collect::<String>()), BINARY]);
+                shell
+            }
+        };
         command.args(["serve", "--config", CONFIGURATION]).stdout(Stdio::piped()).stderr(Stdio::piped());
         if setup.development {
             command.arg("--dev");
@@ -184,7 +195,10 @@ pub async fn run(directory: &Path, arguments: &[&str], environment: &[(&str, &st
 }
 
 fn command(directory: &Path, environment: Vec<(String, String)>) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_rscore"));
+    prepare(Command::new(BINARY), directory, environment)
+}
+
+fn prepare(mut command: Command, directory: &Path, environment: Vec<(String, String)>) -> Command {
     command.current_dir(directory).env_clear().envs(environment).stdin(Stdio::null()).kill_on_drop(true);
     command
 }

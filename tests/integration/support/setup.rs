@@ -1,6 +1,7 @@
 //! What a server is started with, in this process or as a program.
 
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ pub struct Setup {
     pub marker: String,
     /// Whether the program is started with `--dev`.
     pub development: bool,
+    /// Folders of control groups that the program is started in.
+    pub groups: Vec<PathBuf>,
     /// Who trusts the server's certificate, when that is not the usual one.
     pub client: Option<Arc<ClientConfig>>,
 }
@@ -39,7 +42,14 @@ impl Setup {
         // No load balancer has to notice that a server of a test stops.
         settings.server.shutdown_delay = Duration::ZERO;
         settings.workers.count = 1;
-        Self { settings, repository, marker: uuid::Uuid::now_v7().to_string(), development: false, client: None }
+        Self {
+            settings,
+            repository,
+            marker: uuid::Uuid::now_v7().to_string(),
+            development: false,
+            groups: Vec::new(),
+            client: None,
+        }
     }
 
     /// Adds a model that is nothing but a scoring script.
@@ -65,6 +75,12 @@ impl Setup {
 
     pub fn settings(mut self, change: impl FnOnce(&mut Settings)) -> Self {
         change(&mut self.settings);
+        self
+    }
+
+    /// Started as a program within these control groups.
+    pub fn groups(mut self, folders: impl IntoIterator<Item = PathBuf>) -> Self {
+        self.groups = folders.into_iter().collect();
         self
     }
 

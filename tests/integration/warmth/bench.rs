@@ -50,6 +50,7 @@ impl Bench {
                 packages: Vec::new(),
                 predict: Vec::new(),
                 inputs: vec!["data".to_owned()],
+                seed: None,
                 max_reply_bytes: 1 << 20,
             },
             warm_up: None,

@@ -2,27 +2,15 @@
 //! the request that does it is given up and then refused for a while, and no
 //! other one notices.
 
-use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{counted, workers_without};
+use super::{compile, counted, workers_without};
 use crate::support::client::{Reply, Request};
 use crate::support::processes;
 use crate::support::server::TestServer;
 use crate::support::setup::Setup;
-
-/// Ways for a package's compiled code to take its process with it, and one to
-/// compute in a loop that never looks at interrupts.
-const COMPILED: &str = r#"
-#include <stdlib.h>
-#include <R.h>
-#include <Rinternals.h>
-SEXP fault(void) { volatile int *nowhere = (int *) 8; *nowhere = 1; return R_NilValue; }
-SEXP aborts(void) { abort(); return R_NilValue; }
-SEXP spins(void) { volatile double x = 0; for (;;) x += 1; return R_NilValue; }
-"#;
 
 const SCRIPT: &str = r#"
 dyn.load(file.path(getwd(), "compiled.so"))
@@ -49,16 +37,6 @@ fn setup(model: &str) -> Setup {
     let setup = Setup::new().workers(2).script(model, SCRIPT).file(model, "rscore.toml", MANIFEST);
     compile(&setup, model);
     setup
-}
-
-/// Has R build the shared object beside the script.
-fn compile(setup: &Setup, model: &str) {
-    let directory = tempfile::tempdir().unwrap();
-    std::fs::write(directory.path().join("compiled.c"), COMPILED).unwrap();
-    let output = Command::new("R").args(["CMD", "SHLIB", "compiled.c"]).current_dir(directory.path()).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let built = setup.repository.version(model, 1).join("compiled.so");
-    std::fs::copy(directory.path().join("compiled.so"), built).unwrap();
 }
 
 fn body(what: &str, x: i32) -> String {
