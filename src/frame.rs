@@ -19,3 +19,4 @@ pub mod schema;
 pub mod stream;
 pub(crate) mod table;
 pub(crate) mod temporal;
+pub mod whole;

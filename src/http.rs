@@ -40,7 +40,7 @@ use futures_util::future;
 use self::admission::Admission;
 use self::connections::Connections;
 pub use self::state::RenderMetrics;
-use self::state::State;
+use self::state::{State, StreamLimits};
 use crate::auth::Verifier;
 use crate::config::settings::{LimitSettings, ServerSettings};
 use crate::lifecycle::{Drained, Lifecycle, Phase};
@@ -130,6 +130,11 @@ impl Server {
             admission: Admission::new(limits.max_requests, limits.max_body_bytes),
             max_body_bytes: limits.max_body_bytes,
             max_rows: limits.max_rows,
+            stream: StreamLimits {
+                max_bytes: limits.max_stream_bytes,
+                max_record_bytes: limits.max_record_bytes,
+                rows: limits.stream_rows,
+            },
             body_timeout: server.body_timeout,
             expose_model_errors: server.expose_model_errors,
             require_all,

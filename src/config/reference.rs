@@ -238,6 +238,17 @@ pub const ENTRIES: &[Entry] = &[
         COUNT,
         "Most requests that are accepted and not yet answered. One more is refused with status 429.",
     ),
+    entry("limits.max_record_bytes", BYTES, "Longest row of CSV or NDJSON. A longer one is refused with status 413."),
+    entry(
+        "limits.max_stream_bytes",
+        BYTES,
+        "Most bytes of a body that is scored piece by piece (CSV, NDJSON, Arrow), after decompression too.",
+    ),
+    entry(
+        "limits.stream_rows",
+        COUNT,
+        "Rows of a body that is scored piece by piece that make one piece; a piece has at most 1 MiB, or one record.",
+    ),
     entry("limits.max_reply_bytes", BYTES, "Largest answer of a worker."),
     entry(
         "limits.quarantine_entries",

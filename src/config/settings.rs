@@ -189,6 +189,12 @@ pub struct LimitSettings {
     pub max_body_bytes: usize,
     /// Most rows of one request.
     pub max_rows: usize,
+    /// Longest row of CSV or NDJSON, in bytes.
+    pub max_record_bytes: usize,
+    /// Most bytes of a body that is scored piece by piece, after decompression too.
+    pub max_stream_bytes: usize,
+    /// Rows of such a body that are scored together.
+    pub stream_rows: usize,
     /// Most requests that are accepted and not yet answered.
     pub max_requests: usize,
     /// Most requests that wait for a worker of one model version.
@@ -311,6 +317,9 @@ impl Default for LimitSettings {
         Self {
             max_body_bytes: 64 * 1024 * 1024,
             max_rows: 1_000_000,
+            max_record_bytes: 1024 * 1024,
+            max_stream_bytes: 16 * 1024 * 1024 * 1024,
+            stream_rows: 1024,
             max_requests: 4096,
             max_queued_requests: 2048,
             max_queued_rows: 1_000_000,

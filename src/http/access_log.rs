@@ -33,6 +33,8 @@ pub(crate) struct Record {
     pub(crate) bytes_out: usize,
     /// Whether the whole answer was taken by the connection.
     pub(crate) complete: bool,
+    /// Whether the answer was ended before its end, because of what came later.
+    pub(crate) broken_off: bool,
     status: Option<u16>,
     failure: Option<LoggedFailure>,
     trace_id: Option<Box<str>>,
@@ -83,6 +85,7 @@ impl Record {
             bytes_in: 0,
             bytes_out: 0,
             complete: false,
+            broken_off: false,
             status: None,
             failure: None,
             trace_id: request_id::trace_id(request.headers()),
@@ -121,6 +124,7 @@ impl Record {
 
     fn message(&self) -> &'static str {
         match (&self.failure, self.complete) {
+            (Some(_), false) if self.broken_off => "the answer was broken off",
             (_, false) => "the caller went away before it had its answer",
             (None, true) => "request answered",
             (Some(LoggedFailure { severity: Severity::Refusal, .. }), true) => "request refused",
@@ -256,6 +260,18 @@ mod tests {
         let line = line(|_| ());
         assert_eq!(line["fields"]["status"], CLIENT_CLOSED_REQUEST);
         assert_eq!(line["fields"]["message"], "the caller went away before it had its answer");
+    }
+
+    #[test]
+    fn an_answer_that_was_broken_off_is_logged_with_its_cause() {
+        let line = line(|record| {
+            record.answered(StatusCode::OK);
+            record.failed(&Error::malformed("row 7 has 1 values for the 2 columns"));
+            record.broken_off = true;
+        });
+        assert_eq!(line["fields"]["message"], "the answer was broken off");
+        assert_eq!(line["fields"]["status"], 200);
+        assert!(line["fields"]["error"].as_str().expect("text").contains("row 7"), "{line}");
     }
 
     #[test]

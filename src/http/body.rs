@@ -103,10 +103,15 @@ pub(crate) fn too_large(what: &str, limit: usize) -> Error {
     Error::new(Kind::TooLarge, format!("{what} the {limit} bytes that are allowed; send the rows in several requests"))
 }
 
+/// Whether the head says how long the body is, and it is not too long.
+pub(crate) fn is_known_to_fit(headers: &HeaderMap, limit: usize) -> bool {
+    declared_length(headers).is_some_and(|length| length <= limit as u64)
+}
+
 fn declared_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
 }
 
-fn broken(cause: PayloadError) -> Error {
+pub(crate) fn broken(cause: PayloadError) -> Error {
     Error::malformed("the body ended before it was complete, or its framing is broken").because(cause)
 }

@@ -1,12 +1,17 @@
 //! Content codings (RFC 9110 section 8.4.1): compressed bodies in both
 //! directions, with a bound on what a body inflates to.
 
+mod deflate;
+mod inflate;
+
 use std::io::{self, Read, Write};
 
 use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 
+pub(crate) use self::deflate::Deflater;
+pub(crate) use self::inflate::{Inflated, Inflater};
 use super::admission::Permit;
 use super::body;
 use crate::error::{Error, Result};
@@ -58,9 +63,6 @@ impl Coding {
     /// [`Malformed`](crate::error::Kind::Malformed) when the body is not what
     /// its coding says or ends early, and the errors of [`Permit::reserve`].
     pub(crate) fn inflate(self, compressed: &[u8], limit: usize, permit: &mut Permit) -> Result<Vec<u8>> {
-        let malformed = |cause: io::Error| {
-            Error::malformed(format!("the body is not {} as its Content-Encoding says", self.name())).because(cause)
-        };
         let reader: Box<dyn Read + '_> = match self {
             Self::Identity => Box::new(compressed),
             Self::Gzip => Box::new(MultiGzDecoder::new(compressed)),
@@ -74,7 +76,8 @@ impl Coding {
         let mut reader = reader.take(limit as u64 + 1);
         let mut inflated = Vec::new();
         loop {
-            let step = reader.by_ref().take(STEP as u64).read_to_end(&mut inflated).map_err(malformed)?;
+            let step =
+                reader.by_ref().take(STEP as u64).read_to_end(&mut inflated).map_err(|cause| self.malformed(cause))?;
             if inflated.len() > limit {
                 return Err(body::too_large("the body inflates to more than", limit));
             }
@@ -83,6 +86,10 @@ impl Coding {
             }
             permit.reserve(compressed.len() + inflated.len())?;
         }
+    }
+
+    fn malformed(self, cause: io::Error) -> Error {
+        Error::malformed(format!("the body is not {} as its Content-Encoding says", self.name())).because(cause)
     }
 
     /// Compresses an answer.

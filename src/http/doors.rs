@@ -3,15 +3,18 @@
 //! same for all: admission, lookup, limits, deadline, stage times.
 
 pub(crate) mod native;
+mod stream;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix_web::HttpResponse;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::{HttpResponse, HttpResponseBuilder};
 use bytes::Bytes;
 use tokio::time::timeout_at;
 
+use self::native::Native;
+pub(crate) use self::stream::Rest;
 use super::admission::Permit;
 use super::coding::Coding;
 use super::layers::Exchange;
@@ -46,11 +49,18 @@ const WORTH_COMPRESSING: usize = 32 * 1024;
 
 /// One client convention.
 pub(crate) trait Door: Copy + Send + 'static {
-    /// `Content-Type` of answers.
-    const MEDIA_TYPE: &'static str;
+    /// Finds out what the request speaks, and refuses what can't be read or given.
+    fn negotiate(self, headers: &HeaderMap, schemas: &InputSchemas) -> Result<Self>;
+
+    /// `Content-Type` of the answer.
+    fn content_type(self) -> &'static str;
+
+    /// How a body is scored piece by piece; `None` for one that must be there as a
+    /// whole.
+    fn streaming(self) -> Option<Native>;
 
     /// Turns an inflated body into typed columns.
-    fn decode(self, body: &[u8], schemas: &InputSchemas, max_rows: usize) -> Result<Decoded>;
+    fn decode(self, body: &[u8], schemas: &InputSchemas, limits: Limits) -> Result<Decoded>;
 
     /// Turns predictions into the body of an answer.
     fn encode(self, served: &Served, scored: &Scored, warnings: &[String]) -> Result<Vec<u8>>;
@@ -65,10 +75,17 @@ async fn score<D: Door>(exchange: &mut Exchange, door: D) -> Result<HttpResponse
     let (name, version) = model_path::parse(&exchange.request)?;
     let served = state.catalog.resolve(name, version)?;
     exchange.record.model = Some((served.name.clone(), served.version));
-    negotiate::require_json(headers)?;
     let coding = negotiate::content_coding(headers)?;
-    negotiate::require_json_accepted(headers)?;
+    let door = door.negotiate(headers, &served.info.schemas)?;
     let timeout = request_timeout(headers)?.map_or(served.info.timeout, |asked| asked.min(served.info.timeout));
+
+    if let Some(native) = door.streaming()
+        && served.scorer.joins_requests()
+        && !body::is_known_to_fit(headers, state.max_body_bytes)
+    {
+        let how = stream::How { native, served, coding, answer_coding: negotiate::accepted_coding(headers), timeout };
+        return stream::score(exchange, how, permit).await;
+    }
 
     let limits = body::Limits { bytes: state.max_body_bytes, time: state.body_timeout };
     let mut permit = permit;
@@ -79,7 +96,8 @@ async fn score<D: Door>(exchange: &mut Exchange, door: D) -> Result<HttpResponse
     let deadline = Instant::now() + timeout;
 
     let work = Work { door, served, coding, answer_coding: negotiate::accepted_coding(headers), deadline };
-    let limit = Limits { bytes: state.max_body_bytes, rows: state.max_rows };
+    let limit =
+        Limits { bytes: state.max_body_bytes, rows: state.max_rows, record_bytes: state.stream.max_record_bytes };
     let late =
         || Error::new(Kind::DeadlineExceeded, format!("the answer was not ready within {} ms", timeout.as_millis()));
     let outcome = timeout_at((deadline + GRACE).into(), work.run(exchange, body, limit, permit)).await;
@@ -88,9 +106,10 @@ async fn score<D: Door>(exchange: &mut Exchange, door: D) -> Result<HttpResponse
 
 /// Limits of what a body may decode to.
 #[derive(Clone, Copy)]
-struct Limits {
+pub(crate) struct Limits {
     bytes: usize,
     rows: usize,
+    record_bytes: usize,
 }
 
 /// What is to be done with a body that has arrived.
@@ -112,10 +131,10 @@ impl<D: Door> Work<D> {
         let decoded = offload(large, move || {
             let mut permit = permit;
             let decoded = match coding {
-                Coding::Identity => door.decode(&body, &schemas.schemas, limits.rows),
+                Coding::Identity => door.decode(&body, &schemas.schemas, limits),
                 _ => coding
                     .inflate(&body, limits.bytes, &mut permit)
-                    .and_then(|inflated| door.decode(&inflated, &schemas.schemas, limits.rows)),
+                    .and_then(|inflated| door.decode(&inflated, &schemas.schemas, limits)),
             };
             decoded.map(|decoded| (decoded, permit))
         });
@@ -154,19 +173,20 @@ impl<D: Door> Work<D> {
         for (stage, duration) in stages {
             metrics::stage(stage, (&model.0, model.1), duration);
         }
-        Ok(ok::<D>(bytes, answer_coding, &stages))
+        let mut response = ok(door.content_type(), answer_coding).body(bytes);
+        if let Ok(value) = HeaderValue::try_from(server_timing(&stages)) {
+            response.headers_mut().insert(SERVER_TIMING, value);
+        }
+        Ok(response)
     }
 }
 
-fn ok<D: Door>(bytes: Vec<u8>, coding: Coding, stages: &[(Stage, Duration)]) -> HttpResponse {
-    let mut response = HttpResponse::Ok().content_type(D::MEDIA_TYPE).body(bytes);
-    let headers = response.headers_mut();
+/// The head of an answer.
+fn ok(content_type: &'static str, coding: Coding) -> HttpResponseBuilder {
+    let mut response = HttpResponse::Ok();
+    response.content_type(content_type).insert_header((header::VARY, "accept, accept-encoding"));
     if coding != Coding::Identity {
-        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
-    }
-    headers.insert(header::VARY, HeaderValue::from_static("accept, accept-encoding"));
-    if let Ok(value) = HeaderValue::try_from(server_timing(stages)) {
-        headers.insert(SERVER_TIMING, value);
+        response.insert_header((header::CONTENT_ENCODING, coding.name()));
     }
     response
 }

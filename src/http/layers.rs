@@ -15,6 +15,7 @@ use futures_util::FutureExt;
 use super::access_log::Record;
 use super::admission::RETRY_AFTER;
 use super::connections::{Connection, RequestUnderway};
+use super::doors::Rest;
 use super::reply_body::ReplyBody;
 use super::respond::{self, Failure};
 use super::routes::{Needs, Operation, Target};
@@ -33,6 +34,8 @@ pub(crate) struct Exchange {
     pub(crate) record: Record,
     /// Its place on its connection; nothing when there was none left.
     underway: Option<RequestUnderway>,
+    /// What follows the head of the answer, when it is made while it is sent.
+    pub(crate) rest: Option<Rest>,
 }
 
 /// Answers a request, whatever happens.
@@ -42,7 +45,7 @@ pub(crate) async fn answer(request: HttpRequest, payload: Payload, target: Targe
     };
     let record = Record::begin(&request, target.door(), state.lifecycle.begin_request());
     let underway = request.conn_data::<Connection>().and_then(Connection::begin_request);
-    let mut exchange = Exchange { request, payload, state, record, underway };
+    let mut exchange = Exchange { request, payload, state, record, underway, rest: None };
     // The exchange is not used after a panic but for its id and its record.
     let outcome = AssertUnwindSafe(authorise_and_run(&mut exchange, target)).catch_unwind().await;
     let outcome = outcome.unwrap_or_else(|panic| Err(Error::internal(panic_text(panic.as_ref())).into()));
@@ -122,7 +125,10 @@ fn finish(mut exchange: Exchange, response: HttpResponse, unread: Option<Payload
     if exchange.state.lifecycle.phase() >= Phase::Leaving {
         head.head_mut().set_connection_type(actix_web::http::ConnectionType::Close);
     }
-    head.set_body(ReplyBody::new(body, exchange.record, exchange.underway, unread))
+    match exchange.rest {
+        Some(rest) => head.set_body(ReplyBody::streamed(rest, exchange.record, exchange.underway)),
+        None => head.set_body(ReplyBody::new(body, exchange.record, exchange.underway, unread)),
+    }
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {

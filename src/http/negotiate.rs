@@ -6,20 +6,21 @@ use actix_web::mime::Mime;
 
 use super::coding::{self, Coding};
 use crate::error::{Error, Kind, Result};
+use crate::frame::format::Format;
 
-/// The media type of the native door.
-pub(crate) const JSON: &str = "application/json";
+/// The media types of the native door, as an `Accept` header says it.
+pub(crate) const SUPPORTED: &str = "application/json, text/csv, application/x-ndjson, \
+                                    application/vnd.apache.arrow.stream, application/vnd.apache.parquet";
 
-/// Checks that the body is JSON in UTF-8.
+/// The format of the body. Text is in UTF-8. Several inputs have names, which only
+/// JSON has a place for.
 ///
 /// # Errors
 /// [`Kind::UnsupportedMediaType`] that says what is supported.
-pub(crate) fn require_json(headers: &HeaderMap) -> Result<()> {
+pub(crate) fn body_format(headers: &HeaderMap, several_inputs: bool) -> Result<Format> {
     let unsupported = |sent: &str| {
-        Error::new(
-            Kind::UnsupportedMediaType,
-            format!("{sent}; send the body as 'Content-Type: {JSON}', which is the one supported, in UTF-8"),
-        )
+        let detail = format!("{sent}; send the body as one of {SUPPORTED}, and text in UTF-8");
+        Error::new(Kind::UnsupportedMediaType, detail)
     };
     let Some(value) = headers.get(header::CONTENT_TYPE) else {
         return Err(unsupported("the request has no Content-Type"));
@@ -28,13 +29,22 @@ pub(crate) fn require_json(headers: &HeaderMap) -> Result<()> {
     let Ok(mime) = text.parse::<Mime>() else {
         return Err(unsupported("the Content-Type can't be read"));
     };
-    if mime.essence_str() != JSON {
+    let Some(format) = Format::of_media_type(mime.essence_str()) else {
         return Err(unsupported(&format!("the Content-Type is '{}'", mime.essence_str())));
-    }
+    };
     match mime.get_param("charset") {
-        Some(charset) if charset != "utf-8" => Err(unsupported(&format!("the charset is '{charset}'"))),
-        _ => Ok(()),
+        Some(charset) if format.is_text() && charset != "utf-8" => {
+            return Err(unsupported(&format!("the charset is '{charset}'")));
+        }
+        _ => {}
     }
+    if several_inputs && format != Format::Json {
+        let json = Format::Json.media_type();
+        let detail =
+            format!("the model takes several inputs, which only {json} has names for; send the body as {json}");
+        return Err(Error::new(Kind::UnsupportedMediaType, detail));
+    }
+    Ok(format)
 }
 
 /// How the body is compressed.
@@ -58,16 +68,39 @@ pub(crate) fn content_coding(headers: &HeaderMap) -> Result<Coding> {
     }
 }
 
-/// Checks that the caller takes JSON in return.
+/// The format of the answer: of those that the caller takes the one that it likes
+/// best; of equals the one that it names first, and JSON when it names none.
 ///
 /// # Errors
 /// [`Kind::NotAcceptable`] that says what can be produced.
-pub(crate) fn require_json_accepted(headers: &HeaderMap) -> Result<()> {
+pub(crate) fn answer_format(headers: &HeaderMap) -> Result<Format> {
     let ranges = quality_list(headers, header::ACCEPT);
-    if ranges.is_empty() || quality_of_json(&ranges) > 0.0 {
-        return Ok(());
+    if ranges.is_empty() {
+        return Ok(Format::Json);
     }
-    Err(Error::new(Kind::NotAcceptable, format!("the answer is {JSON}, which the Accept header rules out")))
+    let liked = Format::ALL.into_iter().filter_map(|format| Some((format, liking(format, &ranges)?)));
+    // The first of equals: those that a range covers alike are in our order.
+    let best = liked.reduce(|best, other| if other.1.is_more_than(&best.1) { other } else { best });
+    best.map(|(format, _)| format).ok_or_else(|| {
+        Error::new(Kind::NotAcceptable, format!("the Accept header rules out all that can be given: {SUPPORTED}"))
+    })
+}
+
+/// How much a caller likes a format.
+#[derive(Debug, Clone, Copy)]
+struct Liking {
+    quality: f32,
+    /// How closely the range that says so names it.
+    specific: u8,
+    /// Where in the list that range is.
+    position: usize,
+}
+
+impl Liking {
+    fn is_more_than(&self, other: &Self) -> bool {
+        let key = |liking: &Self| (liking.quality, liking.specific);
+        key(self) > key(other) || (key(self) == key(other) && self.position < other.position)
+    }
 }
 
 /// The coding for the answer: of those that the caller named, the one that it
@@ -86,22 +119,35 @@ pub(crate) fn accepted_coding(headers: &HeaderMap) -> Coding {
     }
 }
 
-/// The quality that the most specific matching range gives to JSON; parameters
-/// other than `q` and `charset=utf-8` ask for something that JSON is not.
-fn quality_of_json(ranges: &[(String, f32)]) -> f32 {
-    let mut best = (0, 0.0);
-    for (range, quality) in ranges {
-        let specific = match range.replace(' ', "").as_str() {
-            "application/json" | "application/json;charset=utf-8" => 3,
-            "application/*" => 2,
-            "*/*" => 1,
+/// What the most specific matching range says of a format; parameters other than
+/// `q`, `charset=utf-8` and `header=present` ask for something that it is not.
+fn liking(format: Format, ranges: &[(String, f32)]) -> Option<Liking> {
+    let media_type = format.media_type();
+    let kind = media_type.split('/').next().unwrap_or_default();
+    let mut best: Option<Liking> = None;
+    for (position, (range, quality)) in ranges.iter().enumerate() {
+        let range = range.replace([' ', '"'], "");
+        let mut parts = range.split(';');
+        let specific = match parts.next() {
+            Some(named) if named == media_type => 3,
+            Some(named) if named.strip_suffix("/*") == Some(kind) => 2,
+            Some("*/*") => 1,
             _ => continue,
         };
-        if specific > best.0 || (specific == best.0 && *quality > best.1) {
-            best = (specific, *quality);
+        let is_ours = |parameter: &str| match parameter {
+            "charset=utf-8" => format.is_text(),
+            "header=present" => format == Format::Csv,
+            _ => false,
+        };
+        if !parts.all(is_ours) {
+            continue;
+        }
+        let this = Liking { quality: *quality, specific, position };
+        if best.is_none_or(|best| (specific, *quality) > (best.specific, best.quality)) {
+            best = Some(this);
         }
     }
-    best.1
+    best.filter(|liking| liking.quality > 0.0)
 }
 
 /// The items of a list such as `a;x=1;q=0.5, b` in lower case, without their
@@ -141,50 +187,73 @@ mod tests {
     }
 
     #[test]
-    fn the_body_is_json_in_utf_8() {
-        for good in [
-            "application/json",
-            "Application/JSON",
-            "application/json; charset=utf-8",
-            "application/json;charset=\"UTF-8\"",
+    fn the_body_has_a_format_that_is_known() {
+        for (good, format) in [
+            ("application/json", Format::Json),
+            ("Application/JSON", Format::Json),
+            ("application/json;charset=\"UTF-8\"", Format::Json),
+            ("text/csv; header=present; charset=utf-8", Format::Csv),
+            ("application/x-ndjson", Format::Ndjson),
+            ("application/vnd.apache.arrow.stream", Format::Arrow),
+            ("application/vnd.apache.parquet", Format::Parquet),
         ] {
-            require_json(&headers(header::CONTENT_TYPE, good)).expect(good);
+            assert_eq!(body_format(&headers(header::CONTENT_TYPE, good), false).expect(good), format);
         }
-        for bad in ["text/csv", "application/json; charset=latin1", "application/jsonl", "json", ""] {
-            let error = require_json(&headers(header::CONTENT_TYPE, bad)).expect_err(bad);
+        for bad in ["text/plain", "application/json; charset=latin1", "text/csv;charset=utf-16", "json", ""] {
+            let error = body_format(&headers(header::CONTENT_TYPE, bad), false).expect_err(bad);
             assert_eq!(*error.kind(), Kind::UnsupportedMediaType);
-            assert!(error.detail().contains(JSON), "{}", error.detail());
+            assert!(error.detail().contains(SUPPORTED), "{}", error.detail());
         }
-        require_json(&HeaderMap::new()).expect_err("no type is no JSON");
+        body_format(&HeaderMap::new(), false).expect_err("no type is no format");
+        let csv = headers(header::CONTENT_TYPE, "text/csv");
+        let error = body_format(&csv, true).expect_err("several inputs");
+        assert!(error.detail().contains("several inputs, which only application/json"), "{}", error.detail());
+        body_format(&headers(header::CONTENT_TYPE, "application/json"), true).expect("several inputs");
     }
 
     #[test]
-    fn json_is_given_to_those_who_take_it() {
-        for good in [
-            "application/json",
-            "*/*",
-            "application/*",
-            "text/html, application/json;q=0.1",
-            "text/html;q=0.9, */*;q=0.1",
-            "APPLICATION/JSON; charset=utf-8",
-            "application/*;q=0, application/json",
-            "",
+    fn supported_is_all_there_is() {
+        let all: Vec<_> = Format::ALL.iter().map(|format| format.media_type()).collect();
+        assert_eq!(SUPPORTED, all.join(", "));
+    }
+
+    #[test]
+    fn the_answer_is_what_the_caller_likes_best() {
+        for (accept, format) in [
+            ("application/json", Format::Json),
+            ("*/*", Format::Json),
+            ("application/*", Format::Json),
+            ("text/html, application/json;q=0.1", Format::Json),
+            ("text/html;q=0.9, */*;q=0.1", Format::Json),
+            ("APPLICATION/JSON; charset=utf-8", Format::Json),
+            ("application/*;q=0, application/json", Format::Json),
+            ("", Format::Json),
+            ("text/*", Format::Csv),
+            ("text/csv", Format::Csv),
+            ("text/csv; header=present, */*", Format::Csv),
+            ("*/*, text/csv", Format::Csv),
+            ("text/csv;q=0.5, */*", Format::Json),
+            ("application/x-ndjson, application/json", Format::Ndjson),
+            ("application/json, application/x-ndjson", Format::Json),
+            ("application/json;q=0, */*", Format::Csv),
+            ("application/vnd.apache.parquet, */*;q=0.1", Format::Parquet),
+            ("application/vnd.apache.arrow.stream", Format::Arrow),
         ] {
-            require_json_accepted(&headers(header::ACCEPT, good)).expect(good);
+            assert_eq!(answer_format(&headers(header::ACCEPT, accept)).expect(accept), format, "{accept}");
         }
         for bad in [
-            "text/csv",
+            "text/html",
             "application/json;q=0",
-            "application/json;q=0, */*",
             "application/json;q=high",
-            "application/*;q=0, */*;q=1",
-            "text/*",
+            "application/*;q=0, text/*;q=0, */*;q=1",
             "application/json;profile=x",
+            "application/vnd.apache.parquet;charset=utf-8",
         ] {
-            let error = require_json_accepted(&headers(header::ACCEPT, bad)).expect_err(bad);
+            let error = answer_format(&headers(header::ACCEPT, bad)).expect_err(bad);
             assert_eq!(*error.kind(), Kind::NotAcceptable);
+            assert!(error.detail().contains(SUPPORTED));
         }
-        require_json_accepted(&HeaderMap::new()).expect("no wish is any");
+        assert_eq!(answer_format(&HeaderMap::new()).expect("no wish is any"), Format::Json);
     }
 
     #[test]

@@ -133,7 +133,7 @@ fn add_headers(response: &mut HttpResponse, failure: &Failure) {
         }
         // RFC 9110 section 15.5.16: say what would have been taken.
         Kind::UnsupportedMediaType => {
-            headers.insert(header::ACCEPT, HeaderValue::from_static(negotiate::JSON));
+            headers.insert(header::ACCEPT, HeaderValue::from_static(negotiate::SUPPORTED));
             headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(coding::SUPPORTED));
         }
         _ => {}
@@ -235,7 +235,7 @@ mod tests {
             (Kind::NotAcceptable, 406, None),
             (Kind::BodyTimeout, 408, None),
             (Kind::TooLarge, 413, None),
-            (Kind::UnsupportedMediaType, 415, Some((header::ACCEPT, "application/json"))),
+            (Kind::UnsupportedMediaType, 415, Some((header::ACCEPT, negotiate::SUPPORTED))),
             (Kind::Unprocessable, 422, None),
             (Kind::Overloaded { retry_after: second }, 429, Some((header::RETRY_AFTER, "1"))),
             (Kind::Overloaded { retry_after: second.mul_f64(1.2) }, 429, Some((header::RETRY_AFTER, "2"))),

@@ -12,6 +12,17 @@ use crate::scoring::reload::Reloads;
 /// Writes all metrics in the Prometheus text format.
 pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
 
+/// Bounds of bodies that are scored piece by piece.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StreamLimits {
+    /// Most bytes in all.
+    pub(crate) max_bytes: usize,
+    /// Longest row, in bytes.
+    pub(crate) max_record_bytes: usize,
+    /// Most rows of a piece.
+    pub(crate) rows: usize,
+}
+
 /// State of the callers' and the operator's listeners.
 pub(crate) struct State {
     pub(crate) catalog: Catalog,
@@ -22,6 +33,8 @@ pub(crate) struct State {
     pub(crate) max_body_bytes: usize,
     /// Most rows of one request.
     pub(crate) max_rows: usize,
+    /// Bounds of bodies that are scored piece by piece.
+    pub(crate) stream: StreamLimits,
     /// How long a body may take to arrive.
     pub(crate) body_timeout: Duration,
     /// Whether callers see R's own message and call.

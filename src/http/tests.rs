@@ -3,10 +3,12 @@
 
 mod bodies;
 mod drain;
+mod formats;
 mod harness;
 mod metadata;
 mod operator;
 mod predict;
 mod refusals;
+mod streams;
 mod table;
 mod tls;

@@ -14,6 +14,7 @@ mod refusals;
 mod reload;
 mod startup;
 mod stopping;
+mod streams;
 mod support;
 mod tidy;
 mod tokens;

@@ -1,11 +1,17 @@
-//! rscore's own convention: JSON in, `{"model","version","predictions"}` out.
+//! rscore's own convention: rows in any format, predictions in any format.
+
+mod answer;
 
 use actix_web::HttpResponse;
+use actix_web::http::header::HeaderMap;
 
-use super::Door;
+pub(super) use self::answer::{Answer, content_type};
+use super::{Door, Limits};
 use crate::error::{Error, Result};
-use crate::frame::json::{self, DecodeOptions, Decoded, NonFinite};
+use crate::frame::format::Format;
+use crate::frame::json::{DecodeOptions, Decoded, NonFinite};
 use crate::frame::schema::InputSchemas;
+use crate::frame::whole;
 use crate::http::layers::Exchange;
 use crate::http::negotiate;
 use crate::http::respond::Failure;
@@ -17,37 +23,44 @@ pub(crate) const DOOR: &str = "native";
 
 /// Answers a prediction request.
 pub(crate) async fn predict(exchange: &mut Exchange) -> Result<HttpResponse, Failure> {
-    let door = Native { non_finite: non_finite(exchange.request.query_string())? };
-    super::score(exchange, door).await
+    let non_finite = non_finite(exchange.request.query_string())?;
+    super::score(exchange, Native { non_finite, body: Format::Json, answer: Format::Json }).await
 }
 
+/// What one request speaks.
 #[derive(Debug, Clone, Copy)]
-struct Native {
-    non_finite: NonFinite,
+pub(crate) struct Native {
+    pub(crate) non_finite: NonFinite,
+    pub(crate) body: Format,
+    pub(crate) answer: Format,
 }
 
 impl Door for Native {
-    const MEDIA_TYPE: &'static str = negotiate::JSON;
+    fn negotiate(self, headers: &HeaderMap, schemas: &InputSchemas) -> Result<Self> {
+        let body = negotiate::body_format(headers, schemas.as_single().is_none())?;
+        Ok(Self { body, answer: negotiate::answer_format(headers)?, ..self })
+    }
 
-    fn decode(self, body: &[u8], schemas: &InputSchemas, max_rows: usize) -> Result<Decoded> {
-        json::decode(
-            body,
-            schemas,
-            DecodeOptions { max_rows, non_finite_strings: self.non_finite == NonFinite::String },
-        )
+    fn content_type(self) -> &'static str {
+        content_type(self.answer)
+    }
+
+    fn streaming(self) -> Option<Self> {
+        matches!(self.body, Format::Csv | Format::Ndjson | Format::Arrow).then_some(self)
+    }
+
+    fn decode(self, body: &[u8], schemas: &InputSchemas, limits: Limits) -> Result<Decoded> {
+        let non_finite_strings = self.non_finite == NonFinite::String;
+        let options = DecodeOptions { max_rows: limits.rows, non_finite_strings };
+        whole::decode(self.body, body, schemas, options, limits.record_bytes, limits.bytes)
     }
 
     fn encode(self, served: &Served, scored: &Scored, warnings: &[String]) -> Result<Vec<u8>> {
         let mut out = Vec::with_capacity(64 + 20 * scored.batch.num_rows() * scored.batch.num_columns());
-        out.extend_from_slice(b"{\"model\":");
-        serde_json::to_writer(&mut out, &*served.name).map_err(Error::internal)?;
-        out.extend_from_slice(format!(",\"version\":{},\"predictions\":", served.version).as_bytes());
-        json::encode_predictions(&scored.batch, scored.unnamed, self.non_finite, &mut out)?;
-        if !warnings.is_empty() {
-            out.extend_from_slice(b",\"warnings\":");
-            serde_json::to_writer(&mut out, warnings).map_err(Error::internal)?;
-        }
-        out.push(b'}');
+        let mut answer = Answer::new(served, self.answer, scored.unnamed, self.non_finite);
+        answer.warn(warnings);
+        answer.add(scored, &mut out)?;
+        answer.finish(&mut out)?;
         Ok(out)
     }
 }

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arrow_array::{Float64Array, RecordBatch};
@@ -35,6 +35,8 @@ type Scoring = Pin<Box<dyn Future<Output = Result<Scored>> + Send>>;
 pub(super) struct Scripted {
     script: Box<dyn Fn(ScoreRequest) -> Scoring + Send + Sync>,
     pub(super) ready: AtomicUsize,
+    /// Whether its rows are independent of each other.
+    pub(super) joins: AtomicBool,
 }
 
 impl Scripted {
@@ -42,7 +44,17 @@ impl Scripted {
     where
         F: Future<Output = Result<Scored>> + Send + 'static,
     {
-        Arc::new(Self { script: Box::new(move |request| Box::pin(script(request))), ready: AtomicUsize::new(1) })
+        Arc::new(Self {
+            script: Box::new(move |request| Box::pin(script(request))),
+            ready: AtomicUsize::new(1),
+            joins: AtomicBool::new(false),
+        })
+    }
+
+    /// The same with rows that are independent of each other.
+    pub(super) fn joining(self: Arc<Self>) -> Arc<Self> {
+        self.joins.store(true, Ordering::Relaxed);
+        self
     }
 
     /// Gives each row twice its `x`.
@@ -58,6 +70,10 @@ impl Score for Scripted {
 
     fn ready_workers(&self) -> usize {
         self.ready.load(Ordering::Relaxed)
+    }
+
+    fn joins_requests(&self) -> bool {
+        self.joins.load(Ordering::Relaxed)
     }
 }
 
@@ -299,6 +315,20 @@ impl<S: AsyncRead + tokio::io::AsyncWrite + Unpin> Client<S> {
 
     pub(super) async fn reply(&mut self) -> Reply {
         self.reply_to("POST").await
+    }
+
+    /// The next chunk of a body that is sent in chunks; `None` after the last one,
+    /// and an error when the body ends before it.
+    pub(super) async fn chunk(&mut self) -> std::io::Result<Option<Vec<u8>>> {
+        let mut line = Vec::new();
+        while !line.ends_with(b"\r\n") {
+            line.push(self.stream.read_u8().await?);
+        }
+        let length = std::str::from_utf8(&line).expect("ASCII").trim_end();
+        let mut bytes = vec![0; usize::from_str_radix(length, 16).expect("a length in hexadecimal") + 2];
+        self.stream.read_exact(&mut bytes).await?;
+        bytes.truncate(bytes.len() - 2);
+        Ok(if bytes.is_empty() { None } else { Some(bytes) })
     }
 
     async fn reply_to(&mut self, method: &str) -> Reply {

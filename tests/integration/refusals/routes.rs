@@ -43,12 +43,16 @@ async fn method_not_allowed() {
 
 #[tokio::test]
 async fn not_acceptable() {
-    refused("not_acceptable", Request::post(PATH, GOOD).header("Accept", "text/csv, application/json;q=0")).await;
+    refused("not_acceptable", Request::post(PATH, GOOD).header("Accept", "text/html, application/xml;q=0.9")).await;
 }
 
 #[tokio::test]
 async fn unsupported_media_type() {
-    refused("unsupported_media_type", Request::post(PATH, "area\n21\n").header("Content-Type", "text/csv")).await;
+    refused(
+        "unsupported_media_type",
+        Request::post(PATH, "area\t21\n").header("Content-Type", "text/tab-separated-values"),
+    )
+    .await;
     refused("no_media_type", Request::post(PATH, GOOD).without("Content-Type")).await;
     refused("unsupported_coding", Request::post(PATH, GOOD).header("Content-Encoding", "br")).await;
 }

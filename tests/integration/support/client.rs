@@ -93,8 +93,8 @@ impl Connection {
     }
 }
 
-/// Reads one answer.
-pub async fn read_reply(stream: &mut (impl AsyncRead + Unpin), method: &str) -> Reply {
+/// Reads the head of an answer.
+pub async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> Reply {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await.expect("the head of an answer"));
@@ -106,7 +106,12 @@ pub async fn read_reply(stream: &mut (impl AsyncRead + Unpin), method: &str) -> 
         .filter_map(|line| line.split_once(": "))
         .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
         .collect();
-    let mut reply = Reply { status: status.expect("a status"), headers, body: Vec::new() };
+    Reply { status: status.expect("a status"), headers, body: Vec::new() }
+}
+
+/// Reads one answer.
+pub async fn read_reply(stream: &mut (impl AsyncRead + Unpin), method: &str) -> Reply {
+    let mut reply = read_head(stream).await;
     if method != "HEAD" {
         let length = reply.header("content-length").expect("an answer of known length");
         reply.body = vec![0; length.parse().expect("a length")];

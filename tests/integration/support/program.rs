@@ -101,7 +101,7 @@ impl Program {
 
     /// Sends a signal to the server's process alone.
     pub fn signal(&self, signal: Signal) {
-        processes::send_signal(self.child.id().expect("it runs"), signal);
+        processes::send_signal(self.id(), signal);
     }
 
     /// Waits for its end.
