@@ -14,6 +14,7 @@ pub mod model;
 mod pem;
 pub mod pool;
 pub mod scoring;
+pub mod store;
 pub mod telemetry;
 pub mod tls;
 pub mod worker;

@@ -134,6 +134,25 @@ pub const ENTRIES: &[Entry] = &[
         DURATION,
         "Longest time for a request, queueing included, of a model whose manifest gives none.",
     ),
+    entry("store.connect_timeout", DURATION, "How long connecting to blob storage may take."),
+    entry("store.timeout", DURATION, "How long blob storage may take to answer, and between two pieces of its answer."),
+    entry(
+        "store.max_retries",
+        COUNT,
+        "How often a request to blob storage is sent again when it fails for a reason that may pass, with growing \
+         pauses. 0 means never.",
+    ),
+    entry(
+        "store.retry_timeout",
+        DURATION,
+        "How long after its first attempt a request to blob storage is still sent again.",
+    ),
+    entry(
+        "store.sync_files",
+        SWITCH,
+        "Whether a file in a local folder counts as written only when the disk has it. When false, a power cut may \
+         lose what was reported as done.",
+    ),
     entry(
         "workers.count",
         COUNT,

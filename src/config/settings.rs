@@ -19,6 +19,8 @@ pub struct Settings {
     pub auth: AuthSettings,
     /// What is served.
     pub models: ModelSettings,
+    /// How blob storage is spoken to.
+    pub store: StoreSettings,
     /// The processes that run R.
     pub workers: WorkerSettings,
     /// How concurrent requests share calls of R.
@@ -123,6 +125,25 @@ pub struct ModelSettings {
     /// Longest time for a request, where the manifest says nothing.
     #[serde(with = "super::duration")]
     pub timeout: Duration,
+}
+
+/// `[store]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StoreSettings {
+    /// How long connecting to a store may take.
+    #[serde(with = "super::duration")]
+    pub connect_timeout: Duration,
+    /// How long a store may take to answer, and between bytes of its answer.
+    #[serde(with = "super::duration")]
+    pub timeout: Duration,
+    /// How often a request is sent again.
+    pub max_retries: usize,
+    /// How long after its first attempt a request is still sent again.
+    #[serde(with = "super::duration")]
+    pub retry_timeout: Duration,
+    /// Whether a local file counts as written only when the disk has it.
+    pub sync_files: bool,
 }
 
 /// `[workers]`
@@ -276,6 +297,20 @@ impl Default for ModelSettings {
             drain_timeout: Duration::from_secs(5 * 60),
             load_timeout: Duration::from_secs(120),
             timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Default for StoreSettings {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(5),
+            timeout: Duration::from_secs(60),
+            max_retries: 8,
+            // Signed requests are sent again as they are: their signatures end
+            // after minutes.
+            retry_timeout: Duration::from_secs(120),
+            sync_files: true,
         }
     }
 }

@@ -40,10 +40,11 @@ pub fn validate(settings: &Settings, purpose: Purpose) -> Vec<Problem> {
 }
 
 fn numbers(settings: &Settings, problems: &mut Vec<Problem>) {
-    let Settings { server, workers, batching, limits, .. } = settings;
+    let Settings { server, store, workers, batching, limits, .. } = settings;
     for (key, value, least, most) in [
         ("server.threads", server.threads, 0, 1024),
         ("server.max_connections", server.max_connections, 1, 1_000_000),
+        ("store.max_retries", store.max_retries, 0, 100),
         ("workers.count", workers.count, 0, 1024),
         ("workers.math_threads", workers.math_threads, 1, 1024),
         ("workers.output_lines_per_second", workers.output_lines_per_second, 0, 1_000_000),
@@ -70,7 +71,7 @@ fn numbers(settings: &Settings, problems: &mut Vec<Problem>) {
 }
 
 fn durations(settings: &Settings, problems: &mut Vec<Problem>) {
-    let Settings { server, auth, models, workers, batching, limits, .. } = settings;
+    let Settings { server, auth, models, store, workers, batching, limits, .. } = settings;
     for (key, value, least, most) in [
         ("server.keep_alive", server.keep_alive, MILLISECOND, HOUR),
         ("server.head_timeout", server.head_timeout, MILLISECOND, HOUR),
@@ -88,6 +89,10 @@ fn durations(settings: &Settings, problems: &mut Vec<Problem>) {
         ("batching.target_latency", batching.target_latency, MILLISECOND, HOUR),
         ("batching.max_delay", batching.max_delay, Duration::ZERO, Duration::from_secs(10)),
         ("models.timeout", models.timeout, MILLISECOND, DAY),
+        ("store.connect_timeout", store.connect_timeout, MILLISECOND, HOUR),
+        ("store.timeout", store.timeout, MILLISECOND, HOUR),
+        // Signatures of requests that are sent again as they are end after minutes.
+        ("store.retry_timeout", store.retry_timeout, Duration::ZERO, Duration::from_secs(5 * 60)),
         ("workers.max_age", workers.max_age, Duration::ZERO, 365 * DAY),
         ("workers.idle_collect", workers.idle_collect, Duration::ZERO, DAY),
         ("workers.zygote_timeout", workers.zygote_timeout, Duration::from_millis(100), HOUR),

@@ -15,6 +15,7 @@ mod reload;
 mod startup;
 mod stopping;
 mod streams;
+mod store;
 mod support;
 mod tidy;
 mod tokens;

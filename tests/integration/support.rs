@@ -3,7 +3,9 @@
 
 pub mod bundle;
 pub mod client;
+pub mod emulators;
 pub mod endpoint;
+pub mod faulty;
 pub mod gate;
 pub mod golden;
 pub mod keys;
