@@ -5,6 +5,7 @@
 mod credentials;
 mod generations;
 mod reload;
+mod remote;
 
 use std::future::Future;
 use std::io;
@@ -20,10 +21,13 @@ use tokio::task::JoinSet;
 pub use self::credentials::Credentials;
 use self::generations::Generations;
 use self::reload::{Reloader, ReloaderParts};
+pub use self::remote::open_mirror;
+use self::remote::{Remote, fill_and_follow};
 use crate::cgroup::Allowance;
 use crate::config::Settings;
 use crate::http::{HttpParts, Server};
 use crate::lifecycle::{Drained, Lifecycle, Phase};
+use crate::model::remote::Mirror;
 use crate::model::watch::look;
 use crate::pool::{Sizing, Upkeep};
 use crate::scoring::catalog::Catalog;
@@ -46,6 +50,8 @@ pub struct Parts {
     pub executable: PathBuf,
     /// Environment of the worker processes.
     pub environment: Vec<(String, String)>,
+    /// The repository's local mirror, when it lies in blob storage.
+    pub mirror: Option<Mirror>,
 }
 
 /// A server whose listeners are open.
@@ -56,6 +62,7 @@ pub struct Application {
     generations: Generations,
     reloads: Reloads,
     read_credentials: Arc<Notify>,
+    ask_store: Arc<Notify>,
     loaded: watch::Receiver<bool>,
     background: JoinSet<()>,
 }
@@ -71,14 +78,17 @@ impl Application {
     /// # Errors
     /// The repository can't be read, or a listener can't be served.
     pub fn start(parts: Parts) -> io::Result<Self> {
-        let Parts { settings, callers, operator, credentials, executable, environment } = parts;
+        let Parts { mut settings, callers, operator, credentials, executable, environment, mirror } = parts;
         metrics::install();
         credentials.publish_expiry();
+        if let Some(mirror) = &mirror {
+            settings.models.path = mirror.folder().to_owned();
+        }
         let found = look(&settings.models.path).map_err(|error| {
             let path = settings.models.path.display();
             io::Error::new(error.kind(), format!("the model repository {path} can't be read: {error}"))
         })?;
-        if found.versions.is_empty() && found.unknown.is_empty() {
+        if mirror.is_none() && found.versions.is_empty() && found.unknown.is_empty() {
             tracing::warn!("the model repository {} has no model", settings.models.path.display());
         }
 
@@ -98,6 +108,7 @@ impl Application {
             verifier: Arc::clone(&credentials.verifier),
             lifecycle: lifecycle.clone(),
             reloads: reloads.clone(),
+            repository: mirror.as_ref().map(Mirror::status),
             render_metrics: Arc::new({
                 let generations = generations.clone();
                 move || {
@@ -126,12 +137,26 @@ impl Application {
             inbox,
             loaded: first_loaded,
         };
-        background.spawn(Reloader::new(parts, &found).run());
+        let ask_store = Arc::new(Notify::new());
+        let remote =
+            mirror.map(|mirror| Remote::new(mirror, &settings.models, reloads.clone(), Arc::clone(&ask_store)));
+        match remote {
+            // Not even what to be ready for is known.
+            Some(remote) if !remote.has_versions() => {
+                background.spawn(fill_and_follow(remote, parts, lifecycle.clone()));
+            }
+            remote => {
+                background.spawn(Reloader::new(parts, &found).run());
+                lifecycle.advance(Phase::Serving);
+                if let Some(remote) = remote {
+                    background.spawn(remote.follow());
+                }
+            }
+        }
         let read_credentials = Arc::new(Notify::new());
         background.spawn(credentials.watch(settings, Arc::clone(&read_credentials)));
         background.spawn(keep_up_metrics());
-        lifecycle.advance(Phase::Serving);
-        Ok(Self { server, catalog, lifecycle, generations, reloads, read_credentials, loaded, background })
+        Ok(Self { server, catalog, lifecycle, generations, reloads, read_credentials, ask_store, loaded, background })
     }
 
     /// Address of the callers' listener.
@@ -154,11 +179,13 @@ impl Application {
         &self.reloads
     }
 
-    /// Has repository, certificate and keys looked at again, as SIGHUP does.
+    /// Has repository, store, certificate and keys looked at again, as SIGHUP does.
     pub fn reread(&self) -> impl Fn() + Send + use<> {
-        let (reloads, read_credentials) = (self.reloads.clone(), Arc::clone(&self.read_credentials));
+        let (reloads, ask_store) = (self.reloads.clone(), Arc::clone(&self.ask_store));
+        let read_credentials = Arc::clone(&self.read_credentials);
         move || {
             reloads.reread();
+            ask_store.notify_one();
             read_credentials.notify_one();
         }
     }

@@ -10,6 +10,7 @@ pub mod completions;
 pub mod config;
 pub mod health;
 pub mod man;
+pub mod models;
 pub mod output;
 pub mod serve;
 pub mod token;
@@ -51,6 +52,7 @@ enum Command {
     Serve(serve::ServeArguments),
     Check(check::CheckArguments),
     Capacity(capacity::CapacityArguments),
+    Models(models::ModelsArguments),
     Token(TokenCommand),
     Config(config::ConfigArguments),
     Health(health::HealthArguments),
@@ -99,6 +101,12 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Capacity(arguments) => {
             with_settings(&arguments.settings, arguments.flags(), Purpose::Tool, |loaded| {
                 with_logging(loaded, |loaded| capacity::run(&arguments, loaded.settings))
+            })
+        }
+        Command::Models(arguments) => {
+            with_settings(arguments.settings(), Vec::new(), Purpose::Tool, |loaded| match arguments.draws() {
+                true => models::run(&arguments, &loaded.settings),
+                false => with_logging(loaded, |loaded| models::run(&arguments, &loaded.settings)),
             })
         }
         Command::Token(arguments) => with_settings(&arguments.settings, Vec::new(), Purpose::Tool, |loaded| {

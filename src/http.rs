@@ -44,6 +44,7 @@ use self::state::{State, StreamLimits};
 use crate::auth::Verifier;
 use crate::config::settings::{LimitSettings, ServerSettings};
 use crate::lifecycle::{Drained, Lifecycle, Phase};
+use crate::model::remote::StatusReader;
 use crate::scoring::catalog::Catalog;
 use crate::scoring::reload::Reloads;
 
@@ -75,6 +76,8 @@ pub struct HttpParts {
     pub limits: LimitSettings,
     /// Whether a model that can't be loaded makes the server unready.
     pub require_all: bool,
+    /// The repository's mirror, when it lies in blob storage.
+    pub repository: Option<StatusReader>,
     /// What can be scored.
     pub catalog: Catalog,
     /// Verifies tokens.
@@ -118,6 +121,7 @@ impl Server {
             verifier,
             lifecycle,
             reloads,
+            repository,
             render_metrics,
         } = parts;
         let callers_address = callers.local_addr()?;
@@ -139,6 +143,7 @@ impl Server {
             expose_model_errors: server.expose_model_errors,
             require_all,
             reloads,
+            repository,
             render_metrics,
         });
         let drain_timeout = server.drain_timeout;

@@ -4,6 +4,7 @@
 
 pub mod bundle;
 pub mod manifest;
+pub mod remote;
 pub mod repository;
 pub mod watch;
 

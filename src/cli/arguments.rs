@@ -21,7 +21,7 @@ pub struct SettingsArguments {
 /// Settings of the server that have a flag of their own.
 #[derive(Debug, Clone, Args)]
 pub struct ServerArguments {
-    #[arg(long, value_name = "DIR", help = flag_help("models.path"))]
+    #[arg(long, value_name = "DIR|URL", help = flag_help("models.path"))]
     models: Option<String>,
     #[arg(long, value_name = "ADDRESS", help = flag_help("server.listen"))]
     listen: Option<String>,

@@ -17,11 +17,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::arguments::{ServerArguments, SettingsArguments};
 use super::{BAD_CONFIGURATION, output};
-use crate::app::{Application, Credentials, Parts};
+use crate::app::{Application, Credentials, Parts, open_mirror};
 use crate::auth::Verifier;
-use crate::config::{Settings, reference, worker_environment};
+use crate::config::{ProviderVariables, Settings, reference, worker_environment};
 use crate::lifecycle::Drained;
+use crate::model::remote::{FetchError, Mirror};
 use crate::pool::orphans;
+use crate::store::StoreErrorKind;
 use crate::tls::ServerCertificate;
 use crate::tls::development::DevelopmentFiles;
 
@@ -58,13 +60,21 @@ pub fn run(arguments: &ServeArguments, mut settings: Settings) -> ExitCode {
         Ok(files) => files,
         Err(error) => return output::fail(&error),
     };
+    let mirror = match open_mirror(&settings, &ProviderVariables::from_process()) {
+        Ok(mirror) => mirror,
+        Err(error) => {
+            output::complain(&format!("models.path: {error}"));
+            let is_wrong = matches!(&error, FetchError::Store(error) if error.kind() == StoreErrorKind::Invalid);
+            return if is_wrong { ExitCode::from(BAD_CONFIGURATION) } else { ExitCode::FAILURE };
+        }
+    };
     match credentials(&settings) {
         Ok(credentials) => {
             let runtime = match runtime() {
                 Ok(runtime) => runtime,
                 Err(error) => return output::fail(&format!("the runtime can't be started: {error}")),
             };
-            match runtime.block_on(serve(settings, credentials, development)) {
+            match runtime.block_on(serve(settings, credentials, mirror, development)) {
                 Ok(true) => ExitCode::SUCCESS,
                 // The log has said how many were lost.
                 Ok(false) => ExitCode::FAILURE,
@@ -108,6 +118,7 @@ fn credentials(settings: &Settings) -> Result<Credentials, String> {
 async fn serve(
     mut settings: Settings,
     credentials: Credentials,
+    mirror: Option<Mirror>,
     development: Option<DevelopmentFiles>,
 ) -> io::Result<bool> {
     // Before the listeners open, so that a signal in between is not lost.
@@ -129,6 +140,7 @@ async fn serve(
         credentials,
         executable: std::env::current_exe()?,
         environment: worker_environment(&settings.workers),
+        mirror,
         settings: settings.clone(),
     })?;
     let (callers, operator) = (application.callers_address(), application.operator_address());

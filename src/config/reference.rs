@@ -105,7 +105,31 @@ pub const ENTRIES: &[Entry] = &[
     entry("auth.issuer", TEXT, "The issuer (`iss`) that tokens must carry. Any is accepted when it is not set."),
     entry("auth.audience", TEXT, "The audience (`aud`) that tokens must carry. Any is accepted when it is not set."),
     entry("auth.leeway", DURATION, "Allowance for clocks that differ when the times of a token are checked."),
-    entry("models.path", "the path of a folder", "The model repository, a folder with a folder per model."),
+    entry(
+        "models.path",
+        "the path of a folder, or az://container/path, s3://bucket/path or gs://bucket/path",
+        "The model repository, a folder with a folder per model, or such a folder in blob storage, which is then kept \
+         in models.cache. Account, keys and endpoint of a store come from the environment (AZURE_..., AWS_..., \
+         GOOGLE_...), never from a setting.",
+    ),
+    entry(
+        "models.cache",
+        "the path of a folder",
+        "Where models from blob storage are kept. It should survive restarts, since a server starts from it while the \
+         store is away. One server has it for itself.",
+    ),
+    entry(
+        "models.fetch_interval",
+        DURATION,
+        "How often blob storage is looked at for new, changed and removed versions.",
+    ),
+    entry("models.fetch_concurrency", COUNT, "Files that are fetched from blob storage at once."),
+    entry(
+        "models.max_files",
+        COUNT,
+        "Most objects that a repository in blob storage may have. With more, nothing is fetched.",
+    ),
+    entry("models.max_version_bytes", BYTES, "Largest version that is fetched from blob storage."),
     entry(
         "models.require_all",
         SWITCH,

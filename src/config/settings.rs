@@ -105,8 +105,20 @@ pub struct AuthSettings {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelSettings {
-    /// The model repository: a folder with a folder per model.
+    /// The model repository: a folder with a folder per model, or the URL of one in
+    /// blob storage.
     pub path: PathBuf,
+    /// Where models from blob storage are kept.
+    pub cache: PathBuf,
+    /// How often blob storage is looked at for changes.
+    #[serde(with = "super::duration")]
+    pub fetch_interval: Duration,
+    /// Files that are fetched at once.
+    pub fetch_concurrency: usize,
+    /// Most objects that a repository in blob storage may have.
+    pub max_files: usize,
+    /// Largest version that is fetched, in bytes.
+    pub max_version_bytes: usize,
     /// Whether one model that can't be loaded makes the server unready.
     pub require_all: bool,
     /// How often the repository is looked at for changes; zero means only when
@@ -291,6 +303,11 @@ impl Default for ModelSettings {
     fn default() -> Self {
         Self {
             path: PathBuf::from("models"),
+            cache: PathBuf::from("models-cache"),
+            fetch_interval: Duration::from_secs(30),
+            fetch_concurrency: 8,
+            max_files: 10_000,
+            max_version_bytes: 16 * 1024 * 1024 * 1024,
             require_all: true,
             poll_interval: Duration::from_secs(5),
             settle: Duration::from_secs(2),

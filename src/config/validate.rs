@@ -40,10 +40,13 @@ pub fn validate(settings: &Settings, purpose: Purpose) -> Vec<Problem> {
 }
 
 fn numbers(settings: &Settings, problems: &mut Vec<Problem>) {
-    let Settings { server, store, workers, batching, limits, .. } = settings;
+    let Settings { server, models, store, workers, batching, limits, .. } = settings;
     for (key, value, least, most) in [
         ("server.threads", server.threads, 0, 1024),
         ("server.max_connections", server.max_connections, 1, 1_000_000),
+        ("models.fetch_concurrency", models.fetch_concurrency, 1, 1024),
+        ("models.max_files", models.max_files, 1, 1_000_000),
+        ("models.max_version_bytes", models.max_version_bytes, 1, usize::MAX),
         ("store.max_retries", store.max_retries, 0, 100),
         ("workers.count", workers.count, 0, 1024),
         ("workers.math_threads", workers.math_threads, 1, 1024),
@@ -83,6 +86,7 @@ fn durations(settings: &Settings, problems: &mut Vec<Problem>) {
         // A longer allowance would accept tokens that are plainly expired.
         ("auth.leeway", auth.leeway, Duration::ZERO, Duration::from_secs(10 * 60)),
         ("models.poll_interval", models.poll_interval, Duration::ZERO, DAY),
+        ("models.fetch_interval", models.fetch_interval, Duration::from_millis(100), DAY),
         ("models.settle", models.settle, Duration::ZERO, HOUR),
         ("models.drain_timeout", models.drain_timeout, Duration::ZERO, DAY),
         ("models.load_timeout", models.load_timeout, MILLISECOND, DAY),
@@ -144,7 +148,9 @@ fn files(settings: &Settings, purpose: Purpose, problems: &mut Vec<Problem>) {
     ];
     let given = optional.into_iter().filter_map(|(key, path)| Some((key, path.as_deref()?)));
     let keys = auth.keys.iter().map(|path| ("auth.keys", path.as_path()));
-    for (key, path) in given.chain(keys).chain([("models.path", models.path.as_path())]) {
+    for (key, path) in
+        given.chain(keys).chain([("models.path", models.path.as_path()), ("models.cache", models.cache.as_path())])
+    {
         if path == Path::new("") {
             problems.push(Problem::rule(key, "got an empty path, expected the path of a file or folder"));
         }

@@ -14,6 +14,7 @@ use super::respond::{self, Failure};
 use super::state::State;
 use crate::error::{Error, Kind};
 use crate::lifecycle::Phase;
+use crate::model::remote::{Status, StatusReader};
 use crate::scoring::catalog::{self, StateName};
 
 /// Media type of the Prometheus text format.
@@ -24,6 +25,9 @@ const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 struct Readiness {
     ready: bool,
     phase: Phase,
+    /// Where the models come from, when that is blob storage.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repository: Option<Status>,
     models: Vec<ModelReadiness>,
 }
 
@@ -102,5 +106,6 @@ fn readiness(state: &State) -> Readiness {
         ready &= workers_ready > 0 || excused;
         models.push(ModelReadiness { name, version, state: default.name(), workers_ready, reason });
     }
-    Readiness { ready, phase, models }
+    let repository = state.repository.as_ref().map(StatusReader::read);
+    Readiness { ready, phase, repository, models }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::admission::Admission;
 use crate::auth::Verifier;
 use crate::lifecycle::Lifecycle;
+use crate::model::remote::StatusReader;
 use crate::scoring::catalog::Catalog;
 use crate::scoring::reload::Reloads;
 
@@ -42,5 +43,7 @@ pub(crate) struct State {
     /// Whether a model that can't be loaded makes the server unready.
     pub(crate) require_all: bool,
     pub(crate) reloads: Reloads,
+    /// The repository's mirror, when it lies in blob storage.
+    pub(crate) repository: Option<StatusReader>,
     pub(crate) render_metrics: RenderMetrics,
 }

@@ -112,7 +112,7 @@ fn read_text(directory: &Path, name: &str) -> Result<Option<String>, BundleError
 }
 
 /// Digest of every file below the folder, in order of their paths.
-fn digest(directory: &Path) -> Result<String, BundleError> {
+pub(super) fn digest(directory: &Path) -> Result<String, BundleError> {
     let mut files = Vec::new();
     list_files(directory, &mut files)?;
     files.sort();

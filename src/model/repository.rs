@@ -45,11 +45,9 @@ pub fn scan(root: &Path) -> io::Result<Scan> {
         }
         let before = scan.entries.len();
         for (version, directory) in subfolders(&directory)? {
-            match version.parse::<u32>() {
-                Ok(number) if number > 0 && number.to_string() == version => {
-                    scan.entries.push(Entry { model: name.clone(), version: number, directory });
-                }
-                _ => scan.ignored.push(format!("{}: a version is a positive integer", directory.display())),
+            match version_number(&version) {
+                Some(number) => scan.entries.push(Entry { model: name.clone(), version: number, directory }),
+                None => scan.ignored.push(format!("{}: a version is a positive integer", directory.display())),
             }
         }
         if scan.entries.len() == before {
@@ -66,6 +64,11 @@ pub fn is_model_name(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= MAX_NAME
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
+}
+
+/// The number that names a version: positive, and written as numbers are.
+pub fn version_number(name: &str) -> Option<u32> {
+    name.parse().ok().filter(|number: &u32| *number > 0 && number.to_string() == name)
 }
 
 fn subfolders(directory: &Path) -> io::Result<Vec<(String, PathBuf)>> {

@@ -200,6 +200,33 @@ pub fn reload(model: Model<'_>, outcome: &'static str) {
     counter(&catalogue::RELOADS, with(model, outcome)).increment(1);
 }
 
+/// A version was fetched from blob storage, in so much time.
+pub fn model_fetched(model: Model<'_>, duration: Duration) {
+    counter(&catalogue::MODEL_FETCHES, with(model, "fetched")).increment(1);
+    gauge(&catalogue::MODEL_FETCH, version(model)).set(duration);
+}
+
+/// A version could not be fetched from blob storage.
+pub fn model_fetch_failed(model: Model<'_>) {
+    counter(&catalogue::MODEL_FETCHES, with(model, "failed")).increment(1);
+}
+
+/// So many bytes of models came from blob storage.
+pub fn model_fetch_bytes(bytes: u64) {
+    counter(&catalogue::MODEL_FETCH_BYTES, []).increment(bytes);
+}
+
+/// Blob storage was looked at for models at this time, in seconds since 1970.
+pub fn model_store_listed(timestamp: f64) {
+    counter(&catalogue::MODEL_FETCH_LISTS, ["ok".into()]).increment(1);
+    gauge(&catalogue::MODEL_FETCH_LISTED, []).set(timestamp);
+}
+
+/// Blob storage could not be looked at for models.
+pub fn model_store_away() {
+    counter(&catalogue::MODEL_FETCH_LISTS, ["failed".into()]).increment(1);
+}
+
 /// Certificate or token keys were read again.
 pub fn credential_reload(credential: &'static str, outcome: &'static str) {
     counter(&catalogue::CREDENTIAL_RELOADS, [credential.into(), outcome.into()]).increment(1);

@@ -7,6 +7,7 @@ pub mod emulators;
 pub mod endpoint;
 pub mod faulty;
 pub mod gate;
+pub mod gateway;
 pub mod golden;
 pub mod keys;
 pub mod metrics;

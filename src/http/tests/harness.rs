@@ -155,6 +155,7 @@ impl Setup {
         let lifecycle = Lifecycle::new();
         lifecycle.advance(self.phase);
         let server = Server::start(HttpParts {
+            repository: None,
             callers: bind(),
             operator: bind(),
             tls: self.tls,

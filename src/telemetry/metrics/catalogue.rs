@@ -234,6 +234,36 @@ pub(super) static RELOADS: Metric = metric(
     &["model", "version", "outcome"],
     "Attempts to load a version, the first one included, and removals.",
 );
+pub(super) static MODEL_FETCHES: Metric = metric(
+    "rscore_model_fetches_total",
+    Kind::Counter,
+    None,
+    &["model", "version", "outcome"],
+    "Attempts to fetch a version from blob storage.",
+);
+pub(super) static MODEL_FETCH: Metric = metric(
+    "rscore_model_fetch_seconds",
+    Kind::Gauge,
+    Some(Unit::Seconds),
+    &["model", "version"],
+    "Time that the last fetch of a version from blob storage took.",
+);
+pub(super) static MODEL_FETCH_BYTES: Metric =
+    metric("rscore_model_fetch_bytes_total", Kind::Counter, None, &[], "Bytes of models that came from blob storage.");
+pub(super) static MODEL_FETCH_LISTS: Metric = metric(
+    "rscore_model_fetch_lists_total",
+    Kind::Counter,
+    None,
+    &["outcome"],
+    "Looks at blob storage for new and changed models.",
+);
+pub(super) static MODEL_FETCH_LISTED: Metric = metric(
+    "rscore_model_fetch_last_success_timestamp_seconds",
+    Kind::Gauge,
+    Some(Unit::Seconds),
+    &[],
+    "When blob storage was last looked at with success, in seconds since 1970.",
+);
 pub(super) static CREDENTIAL_RELOADS: Metric = metric(
     "rscore_credential_reloads_total",
     Kind::Counter,
@@ -287,6 +317,11 @@ pub static CATALOGUE: &[&Metric] = &[
     &MODEL_INFO,
     &GENERATION,
     &RELOADS,
+    &MODEL_FETCHES,
+    &MODEL_FETCH,
+    &MODEL_FETCH_BYTES,
+    &MODEL_FETCH_LISTS,
+    &MODEL_FETCH_LISTED,
     &CREDENTIAL_RELOADS,
     &TLS_EXPIRY,
     &BUILD_INFO,

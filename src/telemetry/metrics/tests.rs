@@ -35,6 +35,11 @@ fn scraped() -> String {
         model_unloaded(("old \"one\"\n", 1), "def");
         generation(boston, 2);
         reload(boston, "loaded");
+        model_fetched(boston, Duration::from_millis(900));
+        model_fetch_failed(boston);
+        model_fetch_bytes(1_000);
+        model_store_listed(1_800_000_000.5);
+        model_store_away();
         credential_reload("certificate", "loaded");
         certificate_expiry(1_800_000_000);
     });

@@ -116,6 +116,12 @@ impl Bucket {
         self
     }
 
+    /// Writes an object of the S3 emulator by a key that no client would send.
+    pub async fn put_raw(&self, encoded_key: &str, text: &str) {
+        let bucket = self.url.trim_start_matches("s3://");
+        S3.create(Request::new("PUT", &format!("/{bucket}/{encoded_key}")).body(text)).await;
+    }
+
     /// The same bucket behind another address.
     pub fn behind(mut self, address: SocketAddr) -> Self {
         let (old, new) = (self.address.to_string(), address.to_string());

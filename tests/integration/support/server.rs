@@ -9,7 +9,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use rscore::app::{Application, Credentials, Parts};
+use rscore::app::{Application, Credentials, Parts, open_mirror};
 use rscore::auth::Verifier;
 use rscore::lifecycle::Drained;
 use rscore::tls::ServerCertificate;
@@ -26,6 +26,7 @@ use super::{DEADLINE, keys, within_deadline};
 pub struct TestServer {
     endpoint: Endpoint,
     marker: String,
+    loaded: Option<oneshot::Receiver<()>>,
     stop: Option<oneshot::Sender<()>>,
     // The mutex makes the server shareable; nobody contends for it.
     ended: Mutex<Receiver<io::Result<Drained>>>,
@@ -34,32 +35,36 @@ pub struct TestServer {
 }
 
 impl TestServer {
-    pub(super) async fn start(setup: Setup) -> Self {
+    pub(super) async fn begin(setup: Setup) -> Self {
         let token = keys::mint(&setup.settings.auth, EVERYTHING);
         let environment = setup.environment();
-        let Setup { settings, repository, marker, .. } = setup;
+        let Setup { settings, repository, marker, variables, .. } = setup;
         let (stop, stopped) = oneshot::channel();
-        let (ready, is_ready) = oneshot::channel();
+        let (listen, listening) = oneshot::channel();
+        let (ready, loaded) = oneshot::channel();
         let (end, ended) = mpsc::channel();
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
             let served = runtime.expect("a runtime").block_on(async move {
                 let verifier = Verifier::from_settings(&settings.auth).unwrap_or_else(|error| panic!("{error}"));
                 let certificate = ServerCertificate::load(&settings.tls).unwrap_or_else(|error| panic!("{error}"));
+                let variables = variables.into_iter().collect();
+                let mirror = open_mirror(&settings, &variables).unwrap_or_else(|error| panic!("{error}"));
                 let application = Application::start(Parts {
                     callers: TcpListener::bind(settings.server.listen)?,
                     operator: TcpListener::bind(settings.server.admin_listen)?,
                     credentials: Credentials { certificate: Some(Arc::new(certificate)), verifier: Arc::new(verifier) },
                     executable: PathBuf::from(env!("CARGO_BIN_EXE_rscore")),
                     environment,
+                    mirror,
                     settings,
                 })?;
-                let addresses = (application.callers_address(), application.operator_address());
+                // A test that gave up waiting has no use for it.
+                let _ = listen.send((application.callers_address(), application.operator_address()));
                 let loaded = application.loaded();
                 tokio::spawn(async move {
                     loaded.await;
-                    // A test that gave up waiting has no use for it.
-                    let _ = ready.send(addresses);
+                    let _ = ready.send(());
                 });
                 application
                     .run(async {
@@ -71,10 +76,17 @@ impl TestServer {
             // A test that panicked in its own teardown doesn't ask.
             let _ = end.send(served);
         });
-        let addresses = within_deadline("loading the models", is_ready).await;
+        let addresses = within_deadline("opening the listeners", listening).await;
         let (callers, operator) = addresses.expect("the server starts; its panic is above");
         let endpoint = Endpoint { callers, operator, tls: Some(Arc::clone(&keys::CLIENT)), token };
-        Self { endpoint, marker, stop: Some(stop), ended: Mutex::new(ended), repository }
+        Self { endpoint, marker, loaded: Some(loaded), stop: Some(stop), ended: Mutex::new(ended), repository }
+    }
+
+    /// Waits until the models are loaded.
+    pub async fn loaded(&mut self) {
+        if let Some(loaded) = self.loaded.take() {
+            within_deadline("loading the models", loaded).await.expect("the server runs; its panic is above");
+        }
     }
 
     /// The process that holds a model and forks its workers, if it runs.

@@ -26,6 +26,8 @@ pub struct Setup {
     pub groups: Vec<PathBuf>,
     /// Who trusts the server's certificate, when that is not the usual one.
     pub client: Option<Arc<ClientConfig>>,
+    /// Variables for the store that models come from.
+    pub variables: Vec<(String, String)>,
 }
 
 impl Setup {
@@ -49,6 +51,7 @@ impl Setup {
             development: false,
             groups: Vec::new(),
             client: None,
+            variables: Vec::new(),
         }
     }
 
@@ -97,9 +100,16 @@ impl Setup {
         environment
     }
 
+    /// Starts the server in this process, and does not wait for its models.
+    pub async fn begin(self) -> TestServer {
+        TestServer::begin(self).await
+    }
+
     /// Starts the server in this process and waits until its models are loaded.
     pub async fn start(self) -> TestServer {
-        TestServer::start(self).await
+        let mut server = self.begin().await;
+        server.loaded().await;
+        server
     }
 
     /// Starts the real program and waits until its models are loaded.
