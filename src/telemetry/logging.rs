@@ -10,6 +10,10 @@ use tracing_subscriber::{EnvFilter, Registry};
 use crate::config::Problem;
 use crate::config::settings::{LogFormat, LogSettings};
 
+/// What says at level error what the line of the request says at its own level: that
+/// an answer was broken off, and why, which is mostly the caller's own mistake.
+const SILENCED: [&str; 2] = ["actix_http::h1::dispatcher=off", "actix_http::h2::dispatcher=off"];
+
 /// Starts the log of this process.
 ///
 /// # Errors
@@ -25,8 +29,10 @@ fn subscriber<W>(settings: &LogSettings, writer: W, colours: bool) -> Result<Box
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
+    // What the operator says stands last, and so counts.
+    let directives = format!("{},{}", SILENCED.join(","), settings.filter);
     let filter = EnvFilter::builder()
-        .parse(&settings.filter)
+        .parse(directives)
         .map_err(|error| Problem::rule("log.filter", format!("got '{}': {error}", settings.filter)))?;
     let registry = Registry::default().with(filter);
     let lines = fmt::layer().with_writer(writer);
@@ -66,6 +72,14 @@ mod tests {
         tracing::subscriber::with_default(subscriber, log);
         let bytes = memory.0.lock().expect("no test panicked while writing").clone();
         String::from_utf8(bytes).expect("UTF-8")
+    }
+
+    #[test]
+    fn broken_answers_are_logged_by_their_requests_alone() {
+        let noise = || tracing::error!(target: "actix_http::h1::dispatcher", "Response payload stream error");
+        assert_eq!(logged(LogFormat::Pretty, "info", false, noise), "");
+        let asked_for = logged(LogFormat::Pretty, "info,actix_http::h1::dispatcher=error", false, noise);
+        assert!(asked_for.contains("payload stream"), "{asked_for}");
     }
 
     #[test]

@@ -75,16 +75,30 @@ def test_a_column_of_the_wrong_type_is_named(session, base, boston):
         assert "string" in answer.json()["errors"][0]["got"] or "Utf8" in answer.json()["errors"][0]["got"]
 
 
-def test_curl_streams_a_table(base, authority, token, boston, tmp_path):
-    """`curl -T -` sends as it reads, without a length, and takes the answer meanwhile."""
-    rows = [row for row, _ in boston] * 20
-    source = tmp_path / "rows.ndjson"
-    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    command = ["curl", "-sS", "--fail", "--cacert", authority, "-H", f"Authorization: Bearer {token}"]
+def stream_with_curl(base, authority, token, rows, *options):
+    command = ["curl", "-sS", "--cacert", authority, "-H", f"Authorization: Bearer {token}", *options]
     command += ["-H", "Content-Type: application/x-ndjson", "-H", "Accept: text/csv", "-X", "POST", "-T", "-"]
     command += [f"{base}/models/boston/predict"]
-    with source.open("rb") as lines:
-        answer = subprocess.run(command, cwd=ROOT, stdin=lines, check=True, capture_output=True, timeout=120)
-    header, *values = answer.stdout.decode().splitlines()
-    assert header == "prediction"
-    assert [float(value) for value in values] == [value for _, value in boston] * 20
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    return subprocess.run(command, cwd=ROOT, input=lines, capture_output=True, text=True, timeout=120)
+
+
+def test_curl_streams_a_table(base, authority, token, boston):
+    """`curl -T -` sends as it reads, without a length, and takes the answer meanwhile."""
+    for version in ["--http1.1", "--http2"]:
+        answer = stream_with_curl(base, authority, token, [row for row, _ in boston] * 20, version)
+        assert answer.returncode == 0, answer.stderr
+        header, *values = answer.stdout.splitlines()
+        assert header == "prediction"
+        assert [float(value) for value in values] == [value for _, value in boston] * 20
+
+
+def test_curl_reports_an_answer_that_was_broken_off(base, authority, token, boston):
+    """What is wrong with a late row can't be told by the status any more."""
+    rows = [row for row, _ in boston] * 20
+    for version, code in [("--http1.1", 18), ("--http2", 92)]:
+        answer = stream_with_curl(base, authority, token, [*rows, {**rows[0], "crim": "much"}], version)
+        assert answer.returncode == code, answer.stderr
+        header, *values = answer.stdout.splitlines()
+        expected = ([value for _, value in boston] * 20)[: len(values)]
+        assert header == "prediction" and [float(value) for value in values] == expected and 0 < len(values) < len(rows)
