@@ -14,7 +14,7 @@ build_image() {
   make_rust
   # The host's certificate authorities: a proxy between here and the registries has its own.
   "${buildah[@]}" bud --isolation chroot --network host --layers=false --tag "$image" \
-    --volume /etc/ssl/certs:/etc/ssl/certs:ro --env CARGO_HTTP_CAINFO=/etc/ssl/certs/ca-certificates.crt \
+    --volume /etc/ssl/certs/ca-certificates.crt:/opt/authorities.crt:ro --env CARGO_HTTP_CAINFO=/opt/authorities.crt \
     --build-arg BASE_IMAGE="$base" --build-arg RUST_IMAGE="$rust" --build-arg MODELS=samples . >"$work/build.log" 2>&1 || {
     tail -n 40 "$work/build.log" >&2
     die "buildah could not build the image"
@@ -30,6 +30,8 @@ make_base() {
   local root=$work/root name
   quietly as_root debootstrap --variant=minbase bookworm "$root" || die "debootstrap failed (see above)"
   as_root cp --recursive /etc/apt/sources.list.d /etc/apt/apt.conf.d "$root/etc/apt/"
+  # The sources are now those of the host, and none twice.
+  [[ -e /etc/apt/sources.list ]] || as_root rm -f "$root/etc/apt/sources.list"
   name=$("${buildah[@]}" from scratch)
   as_root tar --create --directory "$root" --file "$work/root.tar" .
   quietly "${buildah[@]}" add "$name" "$work/root.tar" / || die "the base image could not be made (see above)"
