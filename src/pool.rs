@@ -37,7 +37,7 @@ pub use self::sizing::{MemoryShare, Sizing};
 use self::supervisor::Supervisor;
 pub use self::upkeep::Upkeep;
 pub use self::warm_up::WarmUp;
-pub use self::worker::{CallEnd, Worker, WorkerLost};
+pub use self::worker::{CallEnd, Worker, WorkerEnd, WorkerLost};
 use self::zygote::ZygoteSlot;
 use crate::telemetry::metrics::DeathReason;
 use crate::worker::protocol::{LoadRequest, LoadedModel};

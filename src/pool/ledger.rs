@@ -4,7 +4,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::watch;
+
 use crate::telemetry::metrics::DeathReason;
+use crate::worker::protocol::ExitStatus;
 
 /// Workers of a pool that have not been reaped, whichever zygote they come from,
 /// and which of them were ended on purpose.
@@ -19,12 +22,13 @@ struct LedgerEntry {
     /// Of the zygote that forked it.
     generation: u64,
     expected: Option<DeathReason>,
+    ended: watch::Sender<Option<ExitStatus>>,
 }
 
 impl Ledger {
     /// Notes a worker that was forked.
     pub(super) fn add(&self, id: u64, pid: u32, generation: u64) {
-        self.lock().insert(id, LedgerEntry { pid, generation, expected: None });
+        self.lock().insert(id, LedgerEntry { pid, generation, expected: None, ended: watch::Sender::new(None) });
     }
 
     /// Ids and process ids of a zygote's workers.
@@ -41,9 +45,16 @@ impl Ledger {
         }
     }
 
+    /// Tells how a worker ended, once that is known. Nothing when it was forgotten.
+    pub(super) fn end_of(&self, id: u64) -> Option<watch::Receiver<Option<ExitStatus>>> {
+        self.lock().get(&id).map(|entry| entry.ended.subscribe())
+    }
+
     /// Forgets a worker that ended; gives the reason if it was ended on purpose.
-    pub(super) fn remove(&self, id: u64) -> Option<DeathReason> {
-        self.lock().remove(&id).and_then(|entry| entry.expected)
+    pub(super) fn remove(&self, id: u64, status: ExitStatus) -> Option<DeathReason> {
+        let entry = self.lock().remove(&id)?;
+        entry.ended.send_replace(Some(status));
+        entry.expected
     }
 
     /// In ascending order.

@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::net::UnixStream;
+use tokio::sync::watch;
 use tokio::time::{timeout, timeout_at};
 
 use super::ledger::Ledger;
 use super::memory::resident_bytes;
 use super::upkeep::{EndOfTerm, Upkeep};
 use crate::telemetry::metrics::DeathReason;
-use crate::worker::protocol::{Collected, Encoded, ScoreCall, ScoreReply, WorkerRequest, decode_plain};
+use crate::worker::protocol::{Collected, Encoded, ExitStatus, ScoreCall, ScoreReply, WorkerRequest, decode_plain};
 use crate::worker::transport::{Received, receive_async, send_async};
 
 /// The worker died, or said something that is not an answer, during a call.
@@ -35,6 +36,30 @@ pub enum CallEnd {
         /// Whether the worker is in step again.
         recovered: bool,
     },
+}
+
+/// How a worker process ended, which its parent tells a moment after its socket
+/// has closed.
+#[derive(Debug)]
+pub enum WorkerEnd {
+    /// It is known already.
+    Known(ExitStatus),
+    /// It is being waited for.
+    Awaited(watch::Receiver<Option<ExitStatus>>),
+}
+
+impl WorkerEnd {
+    /// Waits for it, for a short while.
+    pub async fn status(&mut self) -> ExitStatus {
+        let ended = match self {
+            Self::Known(status) => return *status,
+            Self::Awaited(ended) => ended,
+        };
+        match timeout(END_TIMEOUT, ended.wait_for(Option::is_some)).await {
+            Ok(Ok(status)) => status.unwrap_or(ExitStatus::Unknown),
+            _ => ExitStatus::Unknown,
+        }
+    }
 }
 
 /// A worker process.
@@ -69,6 +94,9 @@ struct Resident {
 /// How long a reading of a worker's memory is good for: a reading takes some
 /// microseconds, and a call that leaks 40 MB may take 15 ms.
 const RESIDENT_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How long it may take until it is known how a worker ended.
+const END_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long a worker waits for its successor before it asks again.
 const SUCCESSION_PAUSE: Duration = Duration::from_secs(5);
@@ -257,6 +285,11 @@ impl Worker {
     fn kill(&self) {
         // An error means that the process is gone already, which is what is wanted.
         let _ = pidfd_send_signal(&self.process, Signal::KILL);
+    }
+
+    /// Tells how it ended, once it has.
+    pub fn watch_end(&self) -> WorkerEnd {
+        self.ledger.end_of(self.id).map_or(WorkerEnd::Known(ExitStatus::Unknown), WorkerEnd::Awaited)
     }
 
     /// Number of the worker within its pool, for the log.

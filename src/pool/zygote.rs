@@ -269,7 +269,7 @@ impl Listener {
                 }
             }
             ZygoteReply::Exited { id, status } => {
-                let expected = self.ledger.remove(*id);
+                let expected = self.ledger.remove(*id, *status);
                 let _ = self.events.send(Event::WorkerEnded { id: *id, status: *status, expected });
             }
             ZygoteReply::Pong => {
@@ -293,7 +293,7 @@ impl Listener {
                     Some(process) => orphans::end_of(worker, process).await,
                     None => ExitStatus::Unknown,
                 };
-                let expected = ledger.remove(id);
+                let expected = ledger.remove(id, status);
                 let _ = events.send(Event::WorkerEnded { id, status, expected });
             });
         }

@@ -4,6 +4,7 @@
 //! grows its batches by itself. This file is what callers see; `forming.rs` makes
 //! batches, `execution.rs` has them scored.
 
+mod blame;
 mod execution;
 mod forming;
 #[cfg(test)]

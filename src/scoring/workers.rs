@@ -7,7 +7,7 @@ use std::future::Future;
 use std::io;
 use std::time::{Duration, Instant};
 
-use crate::pool::{CallEnd, Health, ReservedWorker, WorkerLost, WorkerPool};
+use crate::pool::{CallEnd, Health, ReservedWorker, WorkerEnd, WorkerLost, WorkerPool};
 use crate::telemetry::metrics::DeathReason;
 use crate::worker::protocol::{ScoreCall, ScoreReply};
 
@@ -51,6 +51,9 @@ pub trait Workers: Send + Sync + 'static {
 pub trait ScoringWorker: Send + 'static {
     /// How many calls it has taken.
     fn calls(&self) -> u64;
+
+    /// Tells how it ended, once it has.
+    fn watch_end(&self) -> WorkerEnd;
 
     /// Has one call scored.
     ///
@@ -113,6 +116,10 @@ impl Workers for WorkerPool {
 impl ScoringWorker for ReservedWorker {
     fn calls(&self) -> u64 {
         (**self).calls()
+    }
+
+    fn watch_end(&self) -> WorkerEnd {
+        (**self).watch_end()
     }
 
     async fn score(&mut self, call: &ScoreCall) -> Result<ScoreReply, WorkerLost> {

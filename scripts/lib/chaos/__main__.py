@@ -105,14 +105,23 @@ def run(options: argparse.Namespace, root: Path, target: Path) -> dict[str, Any]
     repository.make()
     cases = work / "cases.json"
     output(["Rscript", "--vanilla", str(Path(__file__).with_name("cases.R")), str(repository.path), str(seed), str(cases)])
+    about = {
+        "date": datetime.date.today().isoformat(),
+        "revision": machine.revision(root),
+        "machine": machine.describe(),
+        "command": shlex.join(["scripts/chaos", *sys.argv[1:]]),
+        "seed": seed,
+    }
     binary = (options.binary or target / options.profile / "rscore").resolve()
     subject = Subject(binary, work / "server", repository.path, options.workers)
     with subject.process:
         subject.wait_until_ready()
-        return measure(options, seed, repository, cases, subject, root)
+        return about | measure(options, seed, repository, cases, subject)
 
 
-def measure(options, seed: int, repository: Repository, cases: Path, subject: Subject, root: Path) -> dict[str, Any]:
+def measure(
+    options: argparse.Namespace, seed: int, repository: Repository, cases: Path, subject: Subject
+) -> dict[str, Any]:
     mix = Mix(poison=options.poison, hang=options.hang, leave=options.leave)
     pauses = Pauses(options.kill_worker, options.kill_zygote, options.reload)
     started = time.monotonic()
@@ -129,11 +138,6 @@ def measure(options, seed: int, repository: Repository, cases: Path, subject: Su
     seconds = time.monotonic() - started
     watch.stop()
     results = {
-        "date": datetime.date.today().isoformat(),
-        "revision": machine.revision(root),
-        "machine": machine.describe(),
-        "command": shlex.join(["scripts/chaos", *sys.argv[1:]]),
-        "seed": seed,
         "seconds": round(seconds, 1),
         "sent": tally.sent,
         "right": tally.right,

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use arrow_array::RecordBatch;
 use tokio::time::{timeout, timeout_at};
 
+use super::blame::Losses;
 use super::{RETRY_PAUSE, Shared, now, refuse_all};
 use crate::error::{Condition, Error, Kind, Result};
 use crate::frame::join::join;
@@ -23,9 +24,6 @@ use crate::scoring::workers::{ScoringWorker, Workers};
 use crate::scoring::{Scored, StageTimes, independence};
 use crate::telemetry::metrics::{self, DeathReason};
 use crate::worker::protocol::{Predictions, ScoreCall, ScoreReply};
-
-/// How many workers one request alone may end before it is given up.
-const ATTEMPTS: usize = 2;
 
 /// A joined call is given up when it takes so many times what such calls take.
 const PATIENCE_FACTOR: u32 = 20;
@@ -149,7 +147,8 @@ impl<W: Workers> Shared<W> {
         let started = now();
         let (rows, deadline, arrived) = (entry.rows, entry.deadline, entry.arrived);
         let call = self.call_of(entry.inputs.clone());
-        for attempt in 1..=ATTEMPTS {
+        let mut losses = Losses::default();
+        loop {
             if deadline <= now() || entry.answer.is_closed() {
                 entry.answer(Err(too_late()));
                 return worker;
@@ -182,9 +181,15 @@ impl<W: Workers> Shared<W> {
                         model.name = %self.settings.model,
                         model.version = self.settings.version,
                         error = %lost,
-                        "a worker was lost with a request, attempt {attempt} of {ATTEMPTS}"
+                        "a worker was lost with a request, in attempt {}",
+                        losses.count() + 1
                     );
+                    losses.add(reserved.watch_end());
                     self.pool.discard(reserved, DeathReason::Crashed);
+                    if losses.are_enough().await {
+                        self.give_up(entry, losses.count());
+                        return None;
+                    }
                 }
                 Err(CallEnd::TimedOut { recovered }) => {
                     entry.answer(Err(too_late()));
@@ -192,24 +197,22 @@ impl<W: Workers> Shared<W> {
                 }
             }
         }
-        self.give_up(entry);
-        None
     }
 
     /// Answers a request that ended as many workers as it may, and remembers it.
-    fn give_up(&self, entry: Entry) {
+    fn give_up(&self, entry: Entry, losses: usize) {
         let digest = self.quarantine.add(&entry.inputs, now());
         tracing::error!(
             request.id = %entry.request_id,
             model.name = %self.settings.model,
             model.version = self.settings.version,
             request.digest = digest.map(tracing::field::display),
-            "a request ended its worker process {ATTEMPTS} times and is given up; the same rows are refused for {} s",
+            "a request ended its worker process {losses} times and is given up; the same rows are refused for {} s",
             self.settings.quarantine.time.as_secs()
         );
         entry.answer(Err(Error::new(
             Kind::ModelCrashed,
-            "the request ended its worker process twice and was given up; the log has what R printed last",
+            "each worker process that took the request ended, and it was given up; the log has what R printed last",
         )));
     }
 

@@ -58,7 +58,9 @@ async fn a_request_whose_worker_is_killed_is_answered_by_another() {
 
 #[tokio::test]
 async fn a_request_that_kills_its_worker_twice_is_given_up() {
-    for (model, death) in [("quits", "quit(status = 7)"), ("kills_itself", "tools::pskill(Sys.getpid(), 9L)")] {
+    // A kill may come from outside, so that it takes more of them.
+    let ways = [("quits", "quit(status = 7)", 2), ("kills_itself", "tools::pskill(Sys.getpid(), 9L)", 4)];
+    for (model, death, losses) in ways {
         let script = format!("score <- function(model, data) {{\n  if (data$x[1] < 0) {death}\n  2 * data$x\n}}");
         let server = Setup::new().workers(2).script(model, &script).start().await;
         let before: Vec<u32> = server.workers(model).iter().map(|worker| worker.id).collect();
@@ -69,9 +71,27 @@ async fn a_request_that_kills_its_worker_twice_is_given_up() {
             assert_eq!(server.send(Request::predict(model, r#"[{"x": 21}]"#)).await.predictions(), [42.0]);
         }
         workers_without(&server, model, 2, &before).await;
-        counted(&server, DEATHS, model, "crashed", 2.0).await;
-        counted(&server, STARTS, model, "replacement", 2.0).await;
+        counted(&server, DEATHS, model, "crashed", f64::from(losses)).await;
+        counted(&server, STARTS, model, "replacement", f64::from(losses)).await;
     }
+}
+
+#[tokio::test]
+async fn a_request_whose_workers_are_killed_twice_is_answered_all_the_same() {
+    let model = "unlucky";
+    let mut gate = Gate::new();
+    let script = format!("{}score <- function(model, data) {{ gate(); 2 * data$x }}", gate.script());
+    let server = Setup::new().workers(2).script(model, &script).start().await;
+    let request = server.send_beside(Request::predict(model, r#"[{"x": 21}]"#));
+    for _ in 0..2 {
+        let victim = gate.begun().await;
+        send_signal(victim, Signal::KILL);
+    }
+    gate.begun().await;
+    gate.open().await;
+    assert_eq!(request.await.unwrap().predictions(), [42.0]);
+    let metrics = server.metrics().await;
+    assert_eq!(metrics.sum("rscore_quarantine_entries", &[("model", model)]), 0.0);
 }
 
 #[tokio::test]

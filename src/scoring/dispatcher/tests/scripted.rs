@@ -15,10 +15,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout_at};
 
 use crate::error::Condition;
-use crate::pool::{CallEnd, Health, WorkerLost};
+use crate::pool::{CallEnd, Health, WorkerEnd, WorkerLost};
 use crate::scoring::workers::{ScoringWorker, Workers};
 use crate::telemetry::metrics::DeathReason;
-use crate::worker::protocol::{Predictions, ScoreCall, ScoreReply};
+use crate::worker::protocol::{ExitStatus, Predictions, ScoreCall, ScoreReply};
 
 /// A row that ends its worker.
 pub(super) const CRASHES: f64 = -1.0;
@@ -127,6 +127,10 @@ impl Workers for Script {
 impl ScoringWorker for ScriptedWorker {
     fn calls(&self) -> u64 {
         self.log.calls.lock().expect("no panic").len() as u64
+    }
+
+    fn watch_end(&self) -> WorkerEnd {
+        WorkerEnd::Known(ExitStatus::Code(1))
     }
 
     async fn score(&mut self, call: &ScoreCall) -> Result<ScoreReply, WorkerLost> {
