@@ -50,11 +50,18 @@ async fn a_warm_up_that_fails_is_no_reason_not_to_serve() {
 
 #[tokio::test]
 async fn a_process_that_scoring_spoils_is_replaced_by_one_that_did_not_score() {
-    for spoilt in ["quit", "open", "recurse"] {
+    for spoilt in ["quit", "recurse"] {
         let bench = Bench::start_with(SCRIPT, |settings| settings.warm_up = warm_up(spoilt, -1.0)).await;
         assert_eq!(bench.number("calls", 1.0).await, 0.0, "{spoilt}");
         bench.stop().await;
     }
+}
+
+#[tokio::test]
+async fn a_connection_that_a_warm_up_opened_is_closed_and_shared_by_nobody() {
+    let bench = Bench::start_with(SCRIPT, |settings| settings.warm_up = warm_up("open", -1.0)).await;
+    assert_eq!(bench.number("calls", 1.0).await, 3.0, "the process is fit to be forked");
+    bench.stop().await;
 }
 
 #[tokio::test]

@@ -37,7 +37,7 @@ score <- function(model, data) {
   c(
     seen = paste(
       deparse(options()[c("digits", "scipen", "OutDec", "rscore.left", "warn")]), getwd(),
-      deparse(Sys.getenv(c("TZ", "LEFT", "HOME"))), Sys.getlocale(), toString(search()), toString(dim(showConnections())),
+      deparse(Sys.getenv(c("TZ", "LEFT", "HOME"))), Sys.getlocale(), toString(search()), length(getAllConnections()),
       toString(.Device), toString(RNGkind()), exists(".Random.seed", globalenv()), toString(ls(globalenv())),
       sink.number(), sink.number("message"),
       sep = "\n", collapse = "\n"
@@ -96,7 +96,7 @@ async fn a_script_keeps_its_own_variables() {
     let model = "counts";
     let script = "calls <- 0\nscore <- function(model, data) { calls <<- calls + 1; calls }";
     let server = Setup::new().script(model, script).file(model, "rscore.toml", "warm_up = false").start().await;
-    for calls in 1..=3 {
+    for calls in [1.0, 2.0, 3.0] {
         assert_eq!(server.send(Request::predict(model, r#"[{"x": 1}]"#)).await.predictions(), [calls]);
     }
 }
