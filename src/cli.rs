@@ -4,6 +4,7 @@
 //! Exit codes: 0 done, 1 failed, 2 usage, 64 bad configuration.
 
 pub mod arguments;
+pub mod batch;
 pub mod capacity;
 pub mod check;
 pub mod completions;
@@ -38,6 +39,7 @@ pub const BAD_CONFIGURATION: u8 = 64;
     after_help = "Examples:\n  \
         rscore serve --models models --dev      try it out on this machine\n  \
         rscore check models/boston/1            see what a model needs and whether it can be served\n  \
+        rscore batch run job.toml               score files of a store\n  \
         rscore config --reference               read about every setting",
     subcommand_required = true,
     arg_required_else_help = true
@@ -50,6 +52,7 @@ pub struct CommandLine {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::ServeArguments),
+    Batch(batch::BatchArguments),
     Check(check::CheckArguments),
     Capacity(capacity::CapacityArguments),
     Models(models::ModelsArguments),
@@ -107,6 +110,11 @@ fn dispatch(command: Command) -> ExitCode {
             with_settings(arguments.settings(), Vec::new(), Purpose::Tool, |loaded| match arguments.draws() {
                 true => models::run(&arguments, &loaded.settings),
                 false => with_logging(loaded, |loaded| models::run(&arguments, &loaded.settings)),
+            })
+        }
+        Command::Batch(arguments) => {
+            with_settings(&arguments.settings().clone(), arguments.flags(), Purpose::Tool, |loaded| {
+                with_logging(loaded, |loaded| batch::run(&arguments, loaded.settings))
             })
         }
         Command::Token(arguments) => with_settings(&arguments.settings, Vec::new(), Purpose::Tool, |loaded| {

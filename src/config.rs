@@ -12,6 +12,7 @@
 //! never settings: a setting names the file that holds one.
 
 pub mod duration;
+mod engine;
 pub mod environment;
 mod keys;
 mod layers;
@@ -24,6 +25,7 @@ mod show;
 mod validate;
 mod worker_environment;
 
+pub use engine::{EngineShard, EngineVariables};
 pub use environment::Environment;
 pub use layers::FlagValue;
 pub use load::{Loaded, Sources, load};

@@ -191,6 +191,22 @@ impl Server {
     }
 }
 
+/// Serves metrics and liveness of a process that has no callers, such as a batch
+/// run, for as long as it is polled.
+///
+/// # Errors
+/// When the listener can't be served, or ends by itself.
+pub async fn serve_metrics(listener: TcpListener, render: RenderMetrics) -> io::Result<()> {
+    let app = move || App::new().app_data(Data::new(render.clone())).configure(operator::configure_metrics);
+    let server = HttpServer::new(app)
+        .disable_signals()
+        .workers(1)
+        .worker_max_blocking_threads(1)
+        .max_connections(OPERATOR_CONNECTIONS)
+        .shutdown_timeout(CLOSE_SECONDS);
+    server.listen(listener)?.run().await
+}
+
 fn serve_operator(listener: TcpListener, state: Data<State>) -> io::Result<dev::Server> {
     let app = move || App::new().app_data(state.clone()).configure(operator::configure);
     let server = HttpServer::new(app)

@@ -3,6 +3,7 @@
 
 pub mod app;
 pub mod auth;
+pub mod batch;
 pub mod cgroup;
 pub mod cli;
 pub mod config;

@@ -9,7 +9,7 @@ pub const PREFIX: &str = "RSCORE_";
 
 /// Names with our prefix that are not settings: the configuration file, the
 /// development switch, and the token that clients and scripts use.
-pub const OTHER_NAMES: &[&str] = &[CONFIG_FILE, DEVELOPMENT, "RSCORE_TOKEN"];
+pub const OTHER_NAMES: &[&str] = &[CONFIG_FILE, DEVELOPMENT, "RSCORE_TOKEN", super::engine::RUN_ID];
 
 /// Names the configuration file, as `--config` does.
 pub const CONFIG_FILE: &str = "RSCORE_CONFIG";

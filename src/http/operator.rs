@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::request_id;
 use super::respond::{self, Failure};
-use super::state::State;
+use super::state::{RenderMetrics, State};
 use crate::error::{Error, Kind};
 use crate::lifecycle::Phase;
 use crate::model::remote::{Status, StatusReader};
@@ -52,6 +52,15 @@ pub(crate) fn configure(app: &mut web::ServiceConfig) {
         app.service(web::resource(path).route(route).default_service(get_only()));
     }
     app.default_service(web::route().to(not_found));
+}
+
+/// Registers the routes of a process that has no callers.
+pub(crate) fn configure_metrics(app: &mut web::ServiceConfig) {
+    app.route("/livez", web::get().to(live)).route("/metrics", web::get().to(metrics_alone));
+}
+
+async fn metrics_alone(render: Data<RenderMetrics>) -> HttpResponse {
+    HttpResponse::Ok().content_type(PROMETHEUS_TEXT).body(render())
 }
 
 /// Says that the process runs. It looks at nothing, so that no slow model can

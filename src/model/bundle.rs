@@ -90,6 +90,16 @@ impl Bundle {
     }
 }
 
+impl Bundle {
+    /// The names of its folders, as in a repository: `boston/2` is version 2 of
+    /// `boston`.
+    pub fn name_and_version(&self) -> (String, u32) {
+        let name = |path: Option<&Path>| path.and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+        let version = name(Some(&self.directory)).and_then(|version| version.parse().ok()).unwrap_or(1);
+        (name(self.directory.parent()).unwrap_or_else(|| "model".to_owned()), version)
+    }
+}
+
 /// Path of a regular file in the bundle, if it exists.
 fn file(directory: &Path, name: &str) -> Result<Option<PathBuf>, BundleError> {
     let path = directory.join(name);

@@ -13,7 +13,7 @@ use crate::config::duration;
 use crate::frame::schema::{Column, InputSchemas, Inputs, SINGLE_INPUT, Schema, UnknownColumns};
 
 /// Keys that a manifest may have.
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 13] = [
     "description",
     "packages",
     "script",
@@ -23,6 +23,7 @@ const KEYS: [&str; 12] = [
     "unknown_columns",
     "rows_like",
     "row_independent",
+    "independent_by",
     "predict",
     "columns",
     "inputs",
@@ -53,6 +54,9 @@ pub struct Manifest {
     /// may share calls. Unless said, it is assumed of plain `predict` and not of a
     /// script. Proved at load in any case.
     pub row_independent: Option<bool>,
+    /// Columns that tell groups of rows apart which don't depend on each other. A batch
+    /// run may then set a group aside that raises an error, and score the others.
+    pub independent_by: Vec<String>,
     /// Extra arguments of `predict()` where there is no script.
     pub predict: Vec<(String, Argument)>,
     /// Declared columns, by input; empty when the manifest says nothing of them.
@@ -101,6 +105,7 @@ impl Manifest {
             "description" => self.description = read_string(key, value, problems),
             "script" => self.script = read_string(key, value, problems),
             "rows_like" => self.rows_like = read_string(key, value, problems),
+            "independent_by" => self.independent_by = read_strings(key, value, problems),
             "row_independent" => self.row_independent = read_boolean(key, value, problems),
             "warm_up" => self.warm_up = read_boolean(key, value, problems),
             "seed" => match value.as_integer().and_then(|seed| i32::try_from(seed).ok()) {

@@ -15,7 +15,9 @@ use super::ledger::Ledger;
 use super::memory::resident_bytes;
 use super::upkeep::{EndOfTerm, Upkeep};
 use crate::telemetry::metrics::DeathReason;
-use crate::worker::protocol::{Collected, Encoded, ExitStatus, ScoreCall, ScoreReply, WorkerRequest, decode_plain};
+use crate::worker::protocol::{
+    Begun, Collected, Encoded, ExitStatus, ScoreCall, ScoreReply, Task, WorkerRequest, decode_plain,
+};
 use crate::worker::transport::{Received, receive_async, send_async};
 
 /// The worker died, or said something that is not an answer, during a call.
@@ -150,6 +152,27 @@ impl Worker {
         self.out_of_step = false;
         self.uncollected = Some(Instant::now());
         Ok(reply)
+    }
+
+    /// Has the worker begin a task: the calls that follow have its random stream, and
+    /// what R prints goes into its file.
+    ///
+    /// # Errors
+    /// As [`Worker::score`]; also when the worker can't write the file.
+    pub async fn begin(&mut self, task: Task) -> Result<(), WorkerLost> {
+        let id = self.calls;
+        let received = self.ask(&WorkerRequest::Begin { id, task }.encode()?).await?;
+        let Begun { id: begun, problem } = decode_plain(&received.head)?;
+        if begun != id {
+            return Err(WorkerLost(io::Error::other(format!("it answered {id} with {begun}"))));
+        }
+        self.out_of_step = false;
+        problem.map_or(Ok(()), |problem| Err(WorkerLost(io::Error::other(problem))))
+    }
+
+    /// Resident memory of the process in bytes.
+    pub fn resident_bytes(&self) -> u64 {
+        resident_bytes(self.pid)
     }
 
     /// Has R collect garbage.

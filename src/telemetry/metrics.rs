@@ -232,6 +232,26 @@ pub fn credential_reload(credential: &'static str, outcome: &'static str) {
     counter(&catalogue::CREDENTIAL_RELOADS, [credential.into(), outcome.into()]).increment(1);
 }
 
+/// Partitions of a batch run: planned, settled by anybody, worked on here.
+pub fn batch_partitions(planned: u64, settled: u64, running: u64) {
+    for (state, count) in [("planned", planned), ("settled", settled), ("running", running)] {
+        gauge(&catalogue::BATCH_PARTITIONS, [state.into()]).set(count as f64);
+    }
+}
+
+/// A partition was settled here: scored, or failed for a cause.
+pub fn batch_settled(cause: Option<&'static str>, score: Duration) {
+    counter(&catalogue::BATCH_SETTLED, [cause.unwrap_or("scored").into()]).increment(1);
+    histogram(&catalogue::BATCH_SCORE_DURATION, []).record(score);
+}
+
+/// Rows of a partition that was settled here, by what became of them.
+pub fn batch_rows(written: u64, quarantined: u64, failed: u64) {
+    for (fate, count) in [("written", written), ("quarantined", quarantined), ("failed", failed)] {
+        counter(&catalogue::BATCH_PARTITION_ROWS, [fate.into()]).increment(count);
+    }
+}
+
 /// The certificate in use expires at this time, in seconds since 1970.
 pub fn certificate_expiry(timestamp: i64) {
     gauge(&catalogue::TLS_EXPIRY, []).set(timestamp as f64);

@@ -27,6 +27,10 @@ pub trait Engine {
     /// children must not share, such as the state of the random generator.
     fn after_fork(&mut self);
 
+    /// From now on each call begins with this state of the random generator, six
+    /// numbers of L'Ecuyer-CMRG.
+    fn use_stream(&mut self, _stream: [i32; 6]) {}
+
     /// Called last in a forked worker that ends by itself.
     fn before_exit(&mut self) {}
 

@@ -16,7 +16,7 @@ use std::io;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use self::worker::{Collected, Predictions, ScoreCall, ScoreReply, WorkerRequest};
+pub use self::worker::{Begun, Collected, Predictions, ScoreCall, ScoreReply, Task, WorkerRequest};
 pub use self::zygote::{ExitStatus, LoadRequest, LoadedModel, WarmUpRequest, WarmedUp, ZygoteReply, ZygoteRequest};
 
 /// Version of the protocol; both sides come from one binary, so it only guards

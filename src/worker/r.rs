@@ -37,6 +37,8 @@ pub struct REngine {
     /// Environment with the functions of `bootstrap.R`; missing when evaluating
     /// it failed, which loading then reports.
     functions: Result<Object, Condition>,
+    /// State of the random generator before each call; R's own way where there is none.
+    stream: Option<[i32; 6]>,
     /// R's temporary folder; known once a bundle is loaded.
     temporary_folder: Option<PathBuf>,
     /// What the process looked like before its calls; known once a bundle is loaded.
@@ -48,7 +50,7 @@ impl REngine {
     pub fn start() -> Self {
         let runtime = Runtime::start();
         let functions = runtime.evaluate_source(BOOTSTRAP);
-        Self { runtime, functions, temporary_folder: None, surroundings: None }
+        Self { runtime, functions, stream: None, temporary_folder: None, surroundings: None }
     }
 
     fn call(&self, function: &str, arguments: &[&Object]) -> Result<Object, Condition> {
@@ -113,6 +115,13 @@ impl REngine {
         Ok(())
     }
 
+    fn set_stream(&self) -> Result<(), Condition> {
+        let Some(stream) = self.stream else { return Ok(()) };
+        let mut state = self.runtime.integer_of_length(stream.len())?;
+        state.integers_mut().copy_from_slice(&stream);
+        succeeded(&self.call("use_stream", &[&state])?)
+    }
+
     fn load_options(&self, request: &LoadRequest) -> Result<Object, Condition> {
         let r = &self.runtime;
         let script = match &request.script {
@@ -146,6 +155,7 @@ impl REngine {
         times: &mut Times,
     ) -> Result<(Predictions, Vec<String>), Failure> {
         let started = Instant::now();
+        self.set_stream()?;
         let data = convert::inputs_to_r(&self.runtime, inputs)?;
         let converted = Instant::now();
         times.convert += converted - started;
@@ -195,6 +205,14 @@ impl Engine for REngine {
         // The folder's name is in the environment.
         if let Err(condition) = self.take_world() {
             ffi::write_error_line(&format!("a fresh worker could not be looked at: {}", condition.message));
+        }
+    }
+
+    fn use_stream(&mut self, stream: [i32; 6]) {
+        self.stream = Some(stream);
+        // Output goes elsewhere from now on, which is no loss.
+        if self.surroundings.is_some() {
+            self.surroundings = Some(self.runtime.surroundings());
         }
     }
 

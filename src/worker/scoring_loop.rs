@@ -1,11 +1,14 @@
 //! A worker's life: wait for a request, do it, answer, until the front end
 //! closes the socket or the engine asks to be replaced.
 
+use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::net::UnixStream;
 
+use rustix::stdio::{dup2_stderr, dup2_stdout};
+
 use super::engine::Engine;
-use super::protocol::{Collected, ScoreCall, ScoreReply, WorkerRequest, encode_plain};
+use super::protocol::{Begun, Collected, ScoreCall, ScoreReply, Task, WorkerRequest, encode_plain};
 use super::transport::{receive, send};
 use crate::error::Condition;
 
@@ -25,6 +28,10 @@ pub fn run(engine: &mut dyn Engine, stream: &mut UnixStream, max_reply_bytes: us
                     break;
                 }
             }
+            WorkerRequest::Begin { id, task } => {
+                let problem = begin(engine, &task).err();
+                send(stream, &encode_plain(&Begun { id, problem })?)?;
+            }
             WorkerRequest::Collect { id } => {
                 engine.collect();
                 send(stream, &encode_plain(&Collected { id })?)?;
@@ -39,6 +46,19 @@ pub fn run(engine: &mut dyn Engine, stream: &mut UnixStream, max_reply_bytes: us
 enum After {
     Stay,
     Leave,
+}
+
+/// Whatever is printed from now on goes into the task's file, by C code too.
+fn begin(engine: &mut dyn Engine, task: &Task) -> Result<(), String> {
+    let output = OpenOptions::new().append(true).create(true).open(&task.output);
+    let redirected = output.and_then(|output| {
+        dup2_stdout(&output)?;
+        dup2_stderr(&output)?;
+        Ok(())
+    });
+    redirected.map_err(|error| format!("{}: {error}", task.output.display()))?;
+    engine.use_stream(task.stream);
+    Ok(())
 }
 
 fn score(

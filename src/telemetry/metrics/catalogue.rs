@@ -38,6 +38,10 @@ pub enum Kind {
 /// less than a cheap model takes to the default timeout.
 const SECONDS: &[f64] = &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
+/// Upper bounds for whole partitions, in seconds.
+const LONG_SECONDS: &[f64] =
+    &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0];
+
 /// Upper bounds for rows of a batch.
 const ROWS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0];
 
@@ -271,6 +275,34 @@ pub(super) static CREDENTIAL_RELOADS: Metric = metric(
     &["credential", "outcome"],
     "Attempts to read certificate or token keys again.",
 );
+pub(super) static BATCH_PARTITIONS: Metric = metric(
+    "rscore_batch_partitions",
+    Kind::Gauge,
+    None,
+    &["state"],
+    "Partitions of the batch run: planned, settled by any shard, running in this one.",
+);
+pub(super) static BATCH_SETTLED: Metric = metric(
+    "rscore_batch_partitions_settled_total",
+    Kind::Counter,
+    None,
+    &["result"],
+    "Partitions that this shard settled: scored, or the cause of the failure.",
+);
+pub(super) static BATCH_PARTITION_ROWS: Metric = metric(
+    "rscore_batch_partition_rows_total",
+    Kind::Counter,
+    None,
+    &["fate"],
+    "Rows of partitions that this shard settled, by what became of them.",
+);
+pub(super) static BATCH_SCORE_DURATION: Metric = metric(
+    "rscore_batch_score_duration_seconds",
+    Kind::Histogram(LONG_SECONDS),
+    Some(Unit::Seconds),
+    &[],
+    "Time that a partition spent inside R.",
+);
 pub(super) static TLS_EXPIRY: Metric = metric(
     "rscore_tls_certificate_expiry_timestamp_seconds",
     Kind::Gauge,
@@ -323,6 +355,10 @@ pub static CATALOGUE: &[&Metric] = &[
     &MODEL_FETCH_LISTS,
     &MODEL_FETCH_LISTED,
     &CREDENTIAL_RELOADS,
+    &BATCH_PARTITIONS,
+    &BATCH_SETTLED,
+    &BATCH_PARTITION_ROWS,
+    &BATCH_SCORE_DURATION,
     &TLS_EXPIRY,
     &BUILD_INFO,
 ];

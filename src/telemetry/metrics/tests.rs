@@ -42,6 +42,9 @@ fn scraped() -> String {
         model_store_away();
         credential_reload("certificate", "loaded");
         certificate_expiry(1_800_000_000);
+        batch_partitions(90, 17, 3);
+        batch_settled(None, Duration::from_secs(4));
+        batch_rows(100, 1, 0);
     });
     recorder.handle().render()
 }
@@ -120,6 +123,8 @@ fn values_end_up_where_they_belong() {
     assert_eq!(value("rscore_model_info{model=\"old \\\"one\\\"\\n\",version=\"1\",digest=\"def\"}"), 0.0);
     assert_eq!(value("rscore_tls_certificate_expiry_timestamp_seconds"), 1.8e9);
     assert_eq!(value("rscore_in_flight_requests"), 1.0);
+    assert_eq!(value("rscore_batch_partitions{state=\"settled\"}"), 17.0);
+    assert_eq!(value("rscore_batch_partition_rows_total{fate=\"quarantined\"}"), 1.0);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What the front end and a worker say to each other.
 
 use std::io;
+use std::path::PathBuf;
 
 use arrow_array::RecordBatch;
 use serde::{Deserialize, Serialize};
@@ -46,11 +47,37 @@ pub struct Predictions {
     pub unnamed: bool,
 }
 
+/// What the calls that follow are about, until the next task: a partition of a
+/// batch run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Task {
+    /// State of the random generator before each call, six numbers of L'Ecuyer-CMRG.
+    pub stream: [i32; 6],
+    /// File that takes what R prints.
+    pub output: PathBuf,
+}
+
+/// The answer to [`WorkerRequest::Begin`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Begun {
+    /// Id of the request.
+    pub id: u64,
+    /// Why the worker can't do it, if it can't.
+    pub problem: Option<String>,
+}
+
 /// Whatever a worker can be asked.
 #[derive(Debug, Clone, PartialEq)]
 pub enum WorkerRequest {
     /// Score.
     Score(ScoreCall),
+    /// Begin a task.
+    Begin {
+        /// Echoed in the answer.
+        id: u64,
+        /// What it is about.
+        task: Task,
+    },
     /// Collect garbage, now that nobody waits.
     Collect {
         /// Echoed in the answer.
@@ -68,6 +95,7 @@ pub struct Collected {
 #[derive(Serialize, Deserialize)]
 enum RequestHead {
     Score { id: u64, inputs: Vec<FrameEntry> },
+    Begin { id: u64, task: Task },
     Collect { id: u64 },
 }
 
@@ -101,6 +129,7 @@ impl WorkerRequest {
     pub fn encode(&self) -> io::Result<Encoded> {
         match self {
             Self::Score(call) => call.encode(),
+            Self::Begin { id, task } => encode_plain(&RequestHead::Begin { id: *id, task: task.clone() }),
             Self::Collect { id } => encode_plain(&RequestHead::Collect { id: *id }),
         }
     }
@@ -112,6 +141,7 @@ impl WorkerRequest {
     pub fn decode(head: &[u8], body: &[u8]) -> io::Result<Self> {
         Ok(match decode_plain(head)? {
             RequestHead::Score { id, inputs } => Self::Score(ScoreCall { id, inputs: read_inputs(inputs, body)? }),
+            RequestHead::Begin { id, task } => Self::Begin { id, task },
             RequestHead::Collect { id } => Self::Collect { id },
         })
     }

@@ -86,6 +86,17 @@ own_temporary_folder <- function(folder) {
   })
 }
 
+# Puts the random generator into a state of L'Ecuyer-CMRG, given as the six numbers
+# that .Random.seed has behind its code, here that of normal numbers by inversion and
+# sampling by rejection.
+use_stream <- function(stream) {
+  code <- 10407L
+  assign(".Random.seed", c(code, stream), envir = globalenv())
+  # This kind is no trace that a call left.
+  state$generator <- code
+  list(ok = TRUE)
+}
+
 # Runs first in each forked worker: without the seed that it shares with its
 # siblings, R seeds itself from the clock and the process id at the first draw.
 fresh_worker <- function() {

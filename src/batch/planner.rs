@@ -1,0 +1,168 @@
+//! Making the plan: one listing per input, joined on the captures, largest
+//! partitions first. No R is started for it.
+
+mod split;
+
+use bytes::Bytes;
+use futures_util::stream::TryStreamExt;
+
+use super::digest::sha256_hex;
+use super::job::{Job, Missing, RUN_CAPTURE, Split};
+use super::join::{self, Join, JoinInput, Joined, partition_id};
+use super::layout::{LATEST, Layout};
+use super::objects::{Objects, StoreTrouble, read_json, to_json};
+use super::plan::{self, Partition, PlanHead, Source, VERSION};
+use super::sites::{self, InputSite, Sites};
+
+/// Folder of the state of all runs.
+const STATE: &str = "_rscore/";
+
+/// How many missing keys a plan lists.
+const LISTED: usize = 100;
+
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// The job can't be done as it stands.
+    #[error("the inputs can't be joined:\n  - {}", .0.join("\n  - "))]
+    Job(Vec<String>),
+    /// A store can't be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreTrouble),
+}
+
+/// A plan that is not yet anybody's.
+#[derive(Debug)]
+pub struct Draft {
+    /// Its head.
+    pub head: PlanHead,
+    /// Its partitions, largest first.
+    pub partitions: Vec<Partition>,
+    encoded: Vec<u8>,
+}
+
+/// Lists and joins the inputs.
+///
+/// # Errors
+/// See [`PlanError`].
+pub async fn draft(job: &Job, sites: &Sites, run: &str, model_digest: Option<String>) -> Result<Draft, PlanError> {
+    let mut inputs = Vec::new();
+    for site in &sites.inputs {
+        inputs.push(list(site).await?);
+    }
+    let Join { complete, missing, broadcast } = join::join(inputs).map_err(PlanError::Job)?;
+    if job.partition.missing == Missing::Fail && !missing.is_empty() {
+        let mut problems: Vec<String> = missing
+            .iter()
+            .take(LISTED)
+            .map(|key| format!("{} is missing in {}", key.partition, key.inputs.join(" and ")))
+            .collect();
+        if missing.len() > LISTED {
+            problems.push(format!("and {} more keys", missing.len() - LISTED));
+        }
+        problems.push("set partition.missing to \"quarantine\" or \"ignore\" to go on without them".to_owned());
+        return Err(PlanError::Job(problems));
+    }
+    let mut partitions = Vec::with_capacity(complete.len());
+    for joined in complete {
+        let whole = partition(job, sites, run, joined)?;
+        match &job.partition.split {
+            Split::None => partitions.push(whole),
+            split => partitions.extend(split::split(&sites.inputs[0], whole, split).await?),
+        }
+    }
+    // Largest first, so that none of them is left for the end.
+    partitions.sort_by(|a, b| b.bytes().cmp(&a.bytes()).then_with(|| a.id.cmp(&b.id)));
+    let encoded = plan::encode(&partitions).map_err(|error| StoreTrouble::new(error.to_string()))?;
+    let shared: u64 = broadcast.iter().map(|(_, source)| source.bytes()).sum();
+    let listed = if job.partition.missing == Missing::Quarantine { LISTED } else { 0 };
+    let head = PlanHead {
+        version: VERSION,
+        run: run.to_owned(),
+        created: jiff::Timestamp::now().to_string(),
+        job: job.text.clone(),
+        digest: sha256_hex(&encoded),
+        partitions: partitions.len() as u64,
+        bytes: partitions.iter().map(Partition::bytes).sum::<u64>() + shared,
+        model_digest,
+        broadcast,
+        missing_count: missing.len() as u64,
+        missing: missing.into_iter().take(listed).collect(),
+    };
+    Ok(Draft { head, partitions, encoded })
+}
+
+impl Draft {
+    /// Makes it the plan of its run, unless the run has one.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn propose(&self, objects: &dyn Objects) -> Result<(), StoreTrouble> {
+        let layout = Layout::new(&self.head.run);
+        // The list is named by its content, so that rivals don't disturb each other.
+        objects.write(&layout.partitions(&self.head.digest), Bytes::from(self.encoded.clone())).await?;
+        // Whatever the answer is: whoever reads the plan next has the one that counts.
+        if let Err(error) = objects.create(&layout.plan(), to_json(&self.head)?).await
+            && read_json::<PlanHead>(objects, &layout.plan()).await?.is_none()
+        {
+            return Err(error);
+        }
+        objects.write(LATEST, Bytes::from(self.head.run.clone())).await
+    }
+}
+
+/// Reads the plan of a run; none when there is no such run.
+///
+/// # Errors
+/// The store's, or a plan that can't be read.
+pub async fn read(objects: &dyn Objects, run: &str) -> Result<Option<(PlanHead, Vec<Partition>)>, StoreTrouble> {
+    let layout = Layout::new(run);
+    let Some(head) = read_json::<PlanHead>(objects, &layout.plan()).await? else { return Ok(None) };
+    if head.version != VERSION {
+        return Err(StoreTrouble::new(format!("run {run} was made by another version of rscore")));
+    }
+    let path = layout.partitions(&head.digest);
+    let Some(bytes) = objects.read(&path).await? else {
+        return Err(StoreTrouble::new(format!("{path} is gone")));
+    };
+    let partitions = plan::decode(&head, &bytes).map_err(|error| StoreTrouble::new(error.to_string()))?;
+    Ok(Some((head, partitions)))
+}
+
+async fn list(site: &InputSite) -> Result<JoinInput, PlanError> {
+    let trouble = |error| PlanError::Store(sites::trouble(error));
+    let mut objects = Vec::new();
+    if site.template.names().is_empty() {
+        // One object is asked for by name; its folder may hold a million others.
+        let path = site.template.to_string();
+        match site.store.head(&path).await {
+            Ok(info) => objects.push((Vec::new(), Source { path, size: info.size, etag: info.etag, part: None })),
+            Err(error) if error.kind() == crate::store::StoreErrorKind::NotFound => {}
+            Err(error) => return Err(trouble(error)),
+        }
+    } else {
+        let mut listed = site.store.list("").map_err(trouble)?;
+        while let Some(info) = listed.try_next().await.map_err(trouble)? {
+            // The state and outputs of runs are nobody's input.
+            if info.path.starts_with(STATE) {
+                continue;
+            }
+            if let Some(values) = site.template.read(&info.path) {
+                objects.push((values, Source { path: info.path, size: info.size, etag: info.etag, part: None }));
+            }
+        }
+    }
+    Ok(JoinInput { name: site.name.clone(), template: site.template.clone(), objects })
+}
+
+fn partition(job: &Job, sites: &Sites, run: &str, joined: Joined) -> Result<Partition, PlanError> {
+    let Joined { key, inputs } = joined;
+    let value = |name: &str| match name {
+        RUN_CAPTURE => Some(run),
+        name => key.get(name).map(String::as_str),
+    };
+    let output = sites.output_template.write(value).ok_or_else(|| {
+        PlanError::Job(vec![format!("the output {} has a capture that no input has", job.output.template)])
+    })?;
+    Ok(Partition { id: partition_id(&key), inputs, output })
+}
