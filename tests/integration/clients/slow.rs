@@ -80,7 +80,9 @@ async fn a_caller_that_does_not_read_its_answer_is_given_up() {
 
 #[tokio::test]
 async fn a_caller_that_reads_slowly_gets_its_answer() {
-    let limit = Duration::from_millis(700);
+    // The kernel says that there is room again when a third of its buffer is free, which may
+    // hold megabytes: with this reader that takes most of a second.
+    let limit = Duration::from_millis(1500);
     let server = impatient(Duration::from_secs(10), limit).run().await;
     let mut connection = ask_for_much(&server).await;
     let started = Instant::now();
