@@ -83,6 +83,9 @@ pub struct Worker {
     uncollected: Option<Instant>,
     /// Lives as long as the worker, for whoever must know that and not keep it.
     alive: Arc<()>,
+    /// Tells how it ended. Asked for at the beginning: its parent may report the end
+    /// before anybody here has seen the socket close, and then it is forgotten.
+    ended: Option<watch::Receiver<Option<ExitStatus>>>,
 }
 
 /// Resident memory of a worker, not read too often.
@@ -115,6 +118,7 @@ impl Worker {
     ) -> io::Result<Self> {
         let process = Arc::new(pidfd_open(pid, PidfdFlags::empty())?);
         let started = Instant::now();
+        let ended = ledger.end_of(id);
         let pid = pid.as_raw_nonzero().get().unsigned_abs();
         let fresh = resident_bytes(pid);
         Ok(Self {
@@ -131,6 +135,7 @@ impl Worker {
             succession: None,
             uncollected: None,
             alive: Arc::default(),
+            ended,
         })
     }
 
@@ -312,7 +317,7 @@ impl Worker {
 
     /// Tells how it ended, once it has.
     pub fn watch_end(&self) -> WorkerEnd {
-        self.ledger.end_of(self.id).map_or(WorkerEnd::Known(ExitStatus::Unknown), WorkerEnd::Awaited)
+        self.ended.clone().map_or(WorkerEnd::Known(ExitStatus::Unknown), WorkerEnd::Awaited)
     }
 
     /// Number of the worker within its pool, for the log.
