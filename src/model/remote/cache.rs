@@ -3,10 +3,12 @@
 //! never change once they are there: a new state of a version is another folder
 //! and one renamed link, so that nobody sees half of either.
 //!
-//!     boston/1 -> ../.rscore/contents/boston-1-6c1d7a31e8f0b2c4
-//!     .rscore/records/boston/1.json      where it came from, etags, digest
-//!     .rscore/staging/                   what is being fetched
-//!     .rscore/lock                       held by the process that fetches
+//! ```text
+//! boston/1 -> ../.rscore/contents/boston-1-6c1d7a31e8f0b2c4
+//! .rscore/records/boston/1.json      where it came from, etags, digest
+//! .rscore/staging/                   what is being fetched
+//! .rscore/lock                       held by the process that fetches
+//! ```
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
