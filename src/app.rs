@@ -26,7 +26,7 @@ use self::remote::{Remote, fill_and_follow};
 use crate::cgroup::Allowance;
 use crate::config::Settings;
 use crate::http::{HttpParts, Server};
-use crate::lifecycle::{Drained, Lifecycle, Phase};
+use crate::lifecycle::{Background, Drained, Lifecycle, Phase};
 use crate::model::remote::Mirror;
 use crate::model::watch::look;
 use crate::pool::{Sizing, Upkeep};
@@ -52,6 +52,8 @@ pub struct Parts {
     pub environment: Vec<(String, String)>,
     /// The repository's local mirror, when it lies in blob storage.
     pub mirror: Option<Mirror>,
+    /// Ends the application when a task that it can't do without panics.
+    pub background: Background,
 }
 
 /// A server whose listeners are open.
@@ -64,7 +66,8 @@ pub struct Application {
     read_credentials: Arc<Notify>,
     ask_store: Arc<Notify>,
     loaded: watch::Receiver<bool>,
-    background: JoinSet<()>,
+    background: Background,
+    tasks: JoinSet<()>,
 }
 
 /// How often the recorder is told to fold observations away; they would pile up
@@ -78,7 +81,7 @@ impl Application {
     /// # Errors
     /// The repository can't be read, or a listener can't be served.
     pub fn start(parts: Parts) -> io::Result<Self> {
-        let Parts { mut settings, callers, operator, credentials, executable, environment, mirror } = parts;
+        let Parts { mut settings, callers, operator, credentials, executable, environment, mirror, background } = parts;
         metrics::install();
         credentials.publish_expiry();
         if let Some(mirror) = &mirror {
@@ -127,9 +130,10 @@ impl Application {
             upkeep: Upkeep { sizing, ..Upkeep::from(&settings.workers) },
             slots: ScoringSlots::new(workers),
             settings: settings.clone(),
+            background: background.clone(),
         });
         let (first_loaded, loaded) = watch::channel(false);
-        let mut background = JoinSet::new();
+        let mut tasks = JoinSet::new();
         let parts = ReloaderParts {
             context,
             catalog: catalog.clone(),
@@ -143,20 +147,33 @@ impl Application {
         match remote {
             // Not even what to be ready for is known.
             Some(remote) if !remote.has_versions() => {
-                background.spawn(fill_and_follow(remote, parts, lifecycle.clone()));
+                let follow = fill_and_follow(remote, parts, lifecycle.clone());
+                tasks.spawn(background.guard("reloader of models", follow));
             }
             remote => {
-                background.spawn(Reloader::new(parts, &found).run());
+                tasks.spawn(background.guard("reloader of models", Reloader::new(parts, &found).run()));
                 lifecycle.advance(Phase::Serving);
                 if let Some(remote) = remote {
-                    background.spawn(remote.follow());
+                    tasks.spawn(background.guard("follower of the store", remote.follow()));
                 }
             }
         }
         let read_credentials = Arc::new(Notify::new());
-        background.spawn(credentials.watch(settings, Arc::clone(&read_credentials)));
-        background.spawn(keep_up_metrics());
-        Ok(Self { server, catalog, lifecycle, generations, reloads, read_credentials, ask_store, loaded, background })
+        let watch = credentials.watch(settings, Arc::clone(&read_credentials));
+        tasks.spawn(background.guard("reader of certificate and keys", watch));
+        tasks.spawn(background.guard("upkeep of metrics", keep_up_metrics()));
+        Ok(Self {
+            server,
+            catalog,
+            lifecycle,
+            generations,
+            reloads,
+            read_credentials,
+            ask_store,
+            loaded,
+            background,
+            tasks,
+        })
     }
 
     /// Address of the callers' listener.
@@ -203,20 +220,31 @@ impl Application {
     /// not being ready; then answers what is in flight and ends all workers.
     ///
     /// # Errors
-    /// A listener ended by itself.
+    /// A listener ended by itself, or a task that the server can't do without
+    /// panicked: what is in flight is then answered as well as it still can be.
     pub async fn run(self, stop: impl Future<Output = Duration>) -> io::Result<Drained> {
-        let Self { server, lifecycle, generations, mut background, .. } = self;
+        let Self { server, lifecycle, generations, background, mut tasks, .. } = self;
+        let mut failed = None;
         let stop = async {
-            let grace = stop.await;
+            let grace = tokio::select! {
+                grace = stop => grace,
+                name = background.failed() => {
+                    failed = Some(name);
+                    Duration::ZERO
+                }
+            };
             tracing::info!("stopping: requests in flight are answered, new ones for {} s more", grace.as_secs_f64());
             grace
         };
         let drained = server.run(stop).await;
         lifecycle.advance(Phase::Stopped);
         // A model that is still being loaded takes its processes with it.
-        background.shutdown().await;
+        tasks.shutdown().await;
         generations.stop().await;
-        drained
+        match failed {
+            Some(name) => Err(io::Error::other(format!("stopped because the {name} panicked; the log has the panic"))),
+            None => drained,
+        }
     }
 }
 
@@ -238,3 +266,6 @@ async fn keep_up_metrics() {
         metrics::upkeep();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,6 +36,7 @@ use std::time::Duration;
 use actix_web::web::Data;
 use actix_web::{App, HttpServer, dev};
 use futures_util::future;
+use tokio::time::timeout;
 
 use self::admission::Admission;
 use self::connections::Connections;
@@ -55,6 +56,9 @@ const LINGER: Duration = Duration::from_secs(10);
 /// Seconds that open connections get at the very end of a stop. Requests were
 /// waited for before; what is left is idle, mostly HTTP/2.
 const CLOSE_SECONDS: u64 = 1;
+
+/// How long a stop waits for connections that are about to close by themselves.
+const LAST_MOMENT: Duration = Duration::from_millis(100);
 
 /// Connections that probes and scrapers may keep open.
 const OPERATOR_CONNECTIONS: usize = 256;
@@ -178,6 +182,17 @@ impl Server {
             }
             drained = async { lifecycle.leave(stop.await, drain_timeout).await } => drained,
         };
+        // First nobody else comes in. Then those that are in have a moment: each answer
+        // tells its connection to close, and a request that came in between is answered.
+        let last_moment = async {
+            callers_handle.pause().await;
+            connections.all_closed().await;
+        };
+        // The listeners must be polled to heed the pause.
+        tokio::select! {
+            _ = &mut listeners => {}
+            _ = timeout(LAST_MOMENT.min(drain_timeout), last_moment) => {}
+        }
         // Idle HTTP/1.1 connections close at once when told to. Idle HTTP/2
         // ones don't, and are cut off after CLOSE_SECONDS.
         let _sent = (callers_handle.stop(true), operator_handle.stop(false));

@@ -2,6 +2,8 @@
 //! lossless when it waits for that count to reach zero, so every request holds
 //! an [`InFlight`] until its answer was handed to the connection.
 
+mod background;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -9,6 +11,8 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
+
+pub use self::background::{Background, text as panic_text};
 
 /// What the server does at the moment. Phases follow each other in this order
 /// and never go back.

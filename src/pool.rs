@@ -39,6 +39,8 @@ pub use self::upkeep::Upkeep;
 pub use self::warm_up::WarmUp;
 pub use self::worker::{CallEnd, Worker, WorkerEnd, WorkerLost};
 use self::zygote::ZygoteSlot;
+use crate::lifecycle::Background;
+use crate::model::bundle::Identity;
 use crate::telemetry::metrics::DeathReason;
 use crate::worker::protocol::{LoadRequest, LoadedModel};
 
@@ -69,6 +71,11 @@ pub struct PoolSettings {
     pub load_timeout: Duration,
     /// Largest reply of a worker in bytes.
     pub max_reply_bytes: usize,
+    /// What the bundle must still be whenever a zygote loads it; nothing for one
+    /// that may change.
+    pub identity: Option<Identity>,
+    /// Reports panics of the pool's tasks.
+    pub background: Background,
 }
 
 impl PoolSettings {
@@ -125,6 +132,12 @@ pub enum StartError {
     /// Loading took too long.
     #[error("loading took longer than {} s; raise models.load_timeout if the model is that large", .0.as_secs())]
     TimedOut(Duration),
+    /// The folder is not what it was when the version was first read.
+    #[error(
+        "files of its folder changed after it was first read; a version is loaded from one state of its folder \
+             alone, and a model must not write into it"
+    )]
+    Changed,
     /// The system refused a process or a socket.
     #[error("the worker process can't be started: {0}")]
     System(#[from] std::io::Error),

@@ -200,7 +200,8 @@ async fn open(order: &Order, sites: &Sites, bundle: &Bundle) -> Result<Result<Op
         }
         Some(existing) => existing,
         None => {
-            let draft = match planner::draft(&order.job, sites, &order.run, Some(bundle.digest.clone())).await {
+            let draft = match planner::draft(&order.job, sites, &order.run, Some(bundle.identity.digest.clone())).await
+            {
                 Ok(draft) => draft,
                 Err(PlanError::Store(trouble)) => return not_opened(trouble),
                 Err(error @ PlanError::Job(_)) => return Err(Refused::because(error.to_string())),
@@ -224,7 +225,7 @@ async fn open(order: &Order, sites: &Sites, bundle: &Bundle) -> Result<Result<Op
             order.run
         )));
     }
-    if head.model_digest.as_ref().is_some_and(|digest| *digest != bundle.digest) {
+    if head.model_digest.as_ref().is_some_and(|digest| *digest != bundle.identity.digest) {
         return Err(Refused::because(format!(
             "the model is not the one that run {} was begun with; give another --run-id",
             order.run

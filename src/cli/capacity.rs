@@ -20,6 +20,7 @@ use super::{output, trial};
 use crate::app;
 use crate::config::reference::flag_help;
 use crate::config::{FlagValue, Settings, worker_environment};
+use crate::lifecycle::Background;
 use crate::pool::{Upkeep, memory};
 use crate::scoring::load::{LoadContext, load as load_version};
 use crate::scoring::slots::ScoringSlots;
@@ -106,6 +107,8 @@ async fn measure(arguments: &CapacityArguments, settings: Settings) -> Result<Me
         upkeep: Upkeep::from(&settings.workers),
         slots: ScoringSlots::new(workers),
         settings,
+        // A panic of a background task here is seen as what waits for it in vain.
+        background: Background::new(),
     };
     let loaded = load_version(&model, version, arguments.directory.clone(), &context)
         .await

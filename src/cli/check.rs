@@ -15,6 +15,7 @@ use super::{output, trial};
 use crate::app;
 use crate::config::reference::flag_help;
 use crate::config::{FlagValue, Settings, worker_environment};
+use crate::lifecycle::Background;
 use crate::pool::Upkeep;
 use crate::scoring::load::{LoadContext, load};
 use crate::scoring::slots::ScoringSlots;
@@ -65,6 +66,8 @@ async fn check(directory: &Path, settings: &Settings) -> Result<String, String> 
         upkeep: Upkeep::from(&settings.workers),
         slots: ScoringSlots::new(1),
         settings: settings.clone(),
+        // A panic of a background task here is seen as what waits for it in vain.
+        background: Background::new(),
     };
     let (name, version) = trial::model_and_version(directory);
     let started = Instant::now();

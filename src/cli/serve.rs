@@ -20,7 +20,7 @@ use super::{BAD_CONFIGURATION, output};
 use crate::app::{Application, Credentials, Parts, open_mirror};
 use crate::auth::Verifier;
 use crate::config::{ProviderVariables, Settings, reference, worker_environment};
-use crate::lifecycle::Drained;
+use crate::lifecycle::{Background, Drained};
 use crate::model::remote::{FetchError, Mirror};
 use crate::pool::orphans;
 use crate::store::StoreErrorKind;
@@ -141,6 +141,7 @@ async fn serve(
         executable: std::env::current_exe()?,
         environment: worker_environment(&settings.workers),
         mirror,
+        background: Background::new(),
         settings: settings.clone(),
     })?;
     let (callers, operator) = (application.callers_address(), application.operator_address());

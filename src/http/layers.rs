@@ -23,7 +23,7 @@ use super::state::State;
 use super::{authenticate, body, request_id};
 use crate::auth::Scope;
 use crate::error::{Error, Kind};
-use crate::lifecycle::Phase;
+use crate::lifecycle::{Phase, panic_text};
 use crate::telemetry::metrics;
 
 /// One request on its way through the layers.
@@ -48,7 +48,9 @@ pub(crate) async fn answer(request: HttpRequest, payload: Payload, target: Targe
     let mut exchange = Exchange { request, payload, state, record, underway, rest: None };
     // The exchange is not used after a panic but for its id and its record.
     let outcome = AssertUnwindSafe(authorise_and_run(&mut exchange, target)).catch_unwind().await;
-    let outcome = outcome.unwrap_or_else(|panic| Err(Error::internal(panic_text(panic.as_ref())).into()));
+    let outcome = outcome.unwrap_or_else(|panic| {
+        Err(Error::internal(format!("a handler panicked: {}", panic_text(panic.as_ref()))).into())
+    });
     let response = match outcome {
         Ok(response) => response,
         Err(failure) => {
@@ -129,10 +131,4 @@ fn finish(mut exchange: Exchange, response: HttpResponse, unread: Option<Payload
         Some(rest) => head.set_body(ReplyBody::streamed(rest, exchange.record, exchange.underway)),
         None => head.set_body(ReplyBody::new(body, exchange.record, exchange.underway, unread)),
     }
-}
-
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-    format!("a handler panicked: {}", text.as_deref().unwrap_or("without a message"))
 }

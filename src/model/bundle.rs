@@ -8,6 +8,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 
 use super::Manifest;
 use super::manifest::ManifestError;
+use super::watch::{Fingerprint, fingerprint};
 
 /// Largest sample or expected file in bytes.
 const MAX_SAMPLE: u64 = 16 * 1024 * 1024;
@@ -25,6 +26,16 @@ pub struct Bundle {
     pub sample: Option<String>,
     /// What the sample must give: the answer's `predictions`.
     pub expected: Option<String>,
+    /// What its files were when it was read.
+    pub identity: Identity,
+}
+
+/// What the files of a folder were.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    directory: PathBuf,
+    /// What they looked like from outside before they were read.
+    fingerprint: Option<Fingerprint>,
     /// SHA-256 over names and contents of all files, hexadecimal.
     pub digest: String,
 }
@@ -57,6 +68,19 @@ pub enum BundleError {
     BadPath(PathBuf),
 }
 
+impl Identity {
+    fn read(directory: &Path, fingerprint: Option<Fingerprint>) -> Result<Self, BundleError> {
+        Ok(Self { directory: directory.to_owned(), fingerprint, digest: digest(directory)? })
+    }
+
+    /// Whether the folder still has these files: it looks the same from outside, or
+    /// else its contents are the same.
+    pub fn still_holds(&self) -> bool {
+        let now = fingerprint(&self.directory).ok().flatten();
+        (now.is_some() && now == self.fingerprint) || digest(&self.directory).is_ok_and(|now| now == self.digest)
+    }
+}
+
 impl Bundle {
     /// Reads a version's folder.
     ///
@@ -69,6 +93,8 @@ impl Bundle {
         if directory.to_str().is_none() {
             return Err(BundleError::BadPath(directory));
         }
+        // Before anything is read: what is written meanwhile is found out later.
+        let fingerprint = fingerprint(&directory).ok().flatten();
         let manifest = match read_text(&directory, "rscore.toml")? {
             Some(text) => Manifest::parse(&text)?,
             None => Manifest::default(),
@@ -85,8 +111,8 @@ impl Bundle {
         if expected.is_some() && sample.is_none() {
             return Err(BundleError::ExpectedWithoutSample);
         }
-        let digest = digest(&directory)?;
-        Ok(Self { directory, manifest, script, sample, expected, digest })
+        let identity = Identity::read(&directory, fingerprint)?;
+        Ok(Self { directory, manifest, script, sample, expected, identity })
     }
 }
 
@@ -188,16 +214,30 @@ mod tests {
         let bundle = Bundle::open(directory.path()).unwrap();
         assert_eq!(bundle.manifest, Manifest::default());
         assert_eq!(bundle.script, None);
-        assert_eq!(bundle.digest.len(), 64);
+        assert_eq!(bundle.identity.digest.len(), 64);
     }
 
     #[test]
     fn the_digest_follows_every_file() {
-        let one = Bundle::open(bundle(&[("model.rds", "x"), ("score.R", "y")]).path()).unwrap().digest;
-        let same = Bundle::open(bundle(&[("score.R", "y"), ("model.rds", "x")]).path()).unwrap().digest;
-        let other = Bundle::open(bundle(&[("model.rds", "x"), ("score.R", "z")]).path()).unwrap().digest;
+        let one = Bundle::open(bundle(&[("model.rds", "x"), ("score.R", "y")]).path()).unwrap().identity.digest;
+        let same = Bundle::open(bundle(&[("score.R", "y"), ("model.rds", "x")]).path()).unwrap().identity.digest;
+        let other = Bundle::open(bundle(&[("model.rds", "x"), ("score.R", "z")]).path()).unwrap().identity.digest;
         assert_eq!(one, same);
         assert_ne!(one, other);
+    }
+
+    #[test]
+    fn an_identity_holds_as_long_as_the_contents_do() {
+        let directory = bundle(&[("model.rds", "x")]);
+        let identity = Bundle::open(directory.path()).unwrap().identity;
+        assert!(identity.still_holds());
+        let path = directory.path().join("model.rds");
+        std::fs::remove_file(&path).unwrap();
+        assert!(!identity.still_holds());
+        std::fs::write(&path, "x").unwrap();
+        assert!(identity.still_holds(), "another file with the same contents");
+        std::fs::write(&path, "y").unwrap();
+        assert!(!identity.still_holds());
     }
 
     #[test]

@@ -38,7 +38,8 @@ impl Caretaker {
     ) -> Self {
         let task = period(&settings.upkeep).map(|period| {
             let care = Care { settings, workers, events };
-            tokio::spawn(async move { care.run(period).await })
+            let background = care.settings.background.clone();
+            background.spawn("caretaker of a pool", async move { care.run(period).await })
         });
         Self { task }
     }

@@ -35,7 +35,8 @@ impl Keeper {
     ) -> Self {
         let keep = Keep { settings, slot, ledger, health, events };
         keep.publish();
-        Self { task: tokio::spawn(async move { keep.run().await }) }
+        let background = keep.settings.background.clone();
+        Self { task: background.spawn("keeper of a zygote", async move { keep.run().await }) }
     }
 
     /// Ends the task; the zygote stays as it is.

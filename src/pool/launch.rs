@@ -34,6 +34,18 @@ pub(super) struct Launched {
     pub(super) loaded: LoadedModel,
 }
 
+impl Launched {
+    async fn end(self) {
+        end(self.process, self.control).await;
+    }
+}
+
+/// Ends a zygote in good order, so that R removes its temporary folder.
+async fn end(mut process: ZygoteProcess, control: UnixStream) {
+    drop(control);
+    let _ = timeout(END_TIMEOUT, process.wait()).await;
+}
+
 /// Why a launch with a warm-up came to nothing.
 enum Failure {
     /// The bundle could not be loaded.
@@ -42,8 +54,22 @@ enum Failure {
     WarmUp(String),
 }
 
-/// Starts a zygote and gets it ready.
+/// Starts a zygote and gets it ready. What it loaded is what the identity of the
+/// settings says: files that were replaced meanwhile are another generation's.
 pub(super) async fn launch(settings: &PoolSettings) -> Result<Launched, StartError> {
+    let launched = start(settings).await?;
+    let Some(identity) = settings.identity.clone() else { return Ok(launched) };
+    match tokio::task::spawn_blocking(move || identity.still_holds()).await {
+        Ok(true) => Ok(launched),
+        Ok(false) => {
+            launched.end().await;
+            Err(StartError::Changed)
+        }
+        Err(error) => Err(StartError::System(io::Error::other(error))),
+    }
+}
+
+async fn start(settings: &PoolSettings) -> Result<Launched, StartError> {
     let warm_up = settings.warm_up.as_ref().filter(|warm_up| !warm_up.is_given_up());
     match attempt(settings, |loaded| warm_up.and_then(|warm_up| warm_up.rows(loaded))).await {
         Ok(launched) => return Ok(launched),
@@ -75,9 +101,7 @@ async fn attempt(
     match prepare(&mut control, rows(&loaded).as_ref()).await {
         Ok(report) => {
             if let Err(reason) = note(settings, report) {
-                // In good order, so that R removes its temporary folder.
-                drop(control);
-                let _ = timeout(END_TIMEOUT, process.wait()).await;
+                end(process, control).await;
                 return Err(Failure::WarmUp(reason));
             }
         }

@@ -46,8 +46,9 @@ impl Supervisor {
     ) -> Self {
         let (stop, stopped) = oneshot::channel();
         let ended = Ended::default();
+        let background = settings.background.clone();
         let watch = Watch { settings, workers, zygote, health, ended: ended.clone() };
-        let task = tokio::spawn(async move {
+        let task = background.spawn("supervisor of a pool", async move {
             tokio::select! {
                 () = watch.run(inbox) => {}
                 _ = stopped => {}

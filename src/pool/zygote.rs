@@ -92,7 +92,7 @@ impl Zygote {
             ledger: ledger.clone(),
             events: events.clone(),
         };
-        tokio::spawn(async move {
+        settings.background.spawn("listener of a zygote", async move {
             listener.run(reader).await;
             end.send_replace(true);
         });

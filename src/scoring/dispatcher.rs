@@ -34,6 +34,7 @@ use super::{Score, ScoreRequest, Scored, StageTimes, WorkerCounts};
 use crate::error::{Error, Kind, Result};
 use crate::frame::join::join;
 use crate::frame::schema::{Inputs, SINGLE_INPUT};
+use crate::lifecycle::Background;
 use crate::pool::{Health, WorkerPool};
 use crate::telemetry::metrics;
 
@@ -58,6 +59,8 @@ pub struct DispatchSettings {
     pub cores: usize,
     /// Bounds of the queue.
     pub queue: QueueLimits,
+    /// Reports a panic of the task that forms batches.
+    pub background: Background,
     /// Bounds of what is remembered of requests that ended two workers.
     pub quarantine: QuarantineLimits,
 }
@@ -124,7 +127,8 @@ impl<W: Workers> Dispatcher<W> {
             pool,
             slots,
         });
-        let task = tokio::spawn(forming::dispatch(shared.clone()));
+        let background = shared.settings.background.clone();
+        let task = background.spawn("dispatcher of a model", forming::dispatch(shared.clone()));
         Self { shared, runtime: Handle::current(), task, alive: watch::Sender::new(()) }
     }
 

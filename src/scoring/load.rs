@@ -24,6 +24,7 @@ use crate::error::Error;
 use crate::frame::json::{self, DecodeOptions, NonFinite};
 use crate::frame::rows;
 use crate::frame::schema::{InputSchemas, Inputs, SINGLE_INPUT};
+use crate::lifecycle::Background;
 use crate::model::manifest::ManifestError;
 use crate::model::{Bundle, BundleError};
 use crate::pool::{PoolSettings, StartError, Upkeep, WarmUp, WorkerPool};
@@ -47,6 +48,8 @@ pub struct LoadContext {
     pub slots: ScoringSlots,
     /// Limits, times and batching.
     pub settings: Settings,
+    /// Reports panics of the tasks that a loaded version runs.
+    pub background: Background,
 }
 
 /// A version that loaded and passed its own check.
@@ -136,12 +139,14 @@ pub async fn load_bundle(
         upkeep: context.upkeep.clone(),
         load_timeout: context.settings.models.load_timeout,
         max_reply_bytes: context.settings.limits.max_reply_bytes,
+        identity: Some(bundle.identity.clone()),
+        background: context.background.clone(),
     };
     let (pool, loaded) = WorkerPool::start(settings).await?;
     let pool = Arc::new(pool);
     let finish = async {
         let schemas = bundle.manifest.schemas(loaded.columns, bundle.script.is_some())?;
-        let dispatch = dispatch_settings(name, version, &bundle, &context.settings);
+        let dispatch = dispatch_settings(name, version, &bundle, context);
         let scorer = Dispatcher::start(dispatch, pool.clone(), context.slots.clone());
         let timeout = bundle.manifest.timeout.unwrap_or(context.settings.models.timeout);
         let sample = check_sample(&bundle, &scorer, &schemas, timeout, context.settings.limits.max_rows).await?;
@@ -160,7 +165,7 @@ pub async fn load_bundle(
             description: bundle.manifest.description.clone(),
             class: loaded.class,
             packages: loaded.packages,
-            digest: bundle.digest.clone(),
+            digest: bundle.identity.digest.clone(),
             schemas,
             timeout,
             row_independence,
@@ -244,8 +249,8 @@ fn scored_by(bundle: &Bundle) -> String {
     }
 }
 
-fn dispatch_settings(name: &str, version: u32, bundle: &Bundle, settings: &Settings) -> DispatchSettings {
-    let Settings { batching, limits, .. } = settings;
+fn dispatch_settings(name: &str, version: u32, bundle: &Bundle, context: &LoadContext) -> DispatchSettings {
+    let Settings { batching, limits, .. } = &context.settings;
     DispatchSettings {
         model: Arc::from(name),
         version,
@@ -261,6 +266,7 @@ fn dispatch_settings(name: &str, version: u32, bundle: &Bundle, settings: &Setti
             max_bytes: limits.max_queued_bytes,
         },
         quarantine: QuarantineLimits { max_entries: limits.quarantine_entries, time: limits.quarantine_time },
+        background: context.background.clone(),
     }
 }
 

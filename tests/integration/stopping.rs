@@ -7,6 +7,7 @@ use rustix::process::Signal;
 use tokio::io::AsyncReadExt;
 
 use crate::support::client::{Connection, Request};
+use crate::support::endpoint::Endpoint;
 use crate::support::gate::Gate;
 use crate::support::program::Program;
 use crate::support::setup::Setup;
@@ -120,4 +121,55 @@ async fn workers_go_when_the_server_is_killed() {
     program.signal(Signal::KILL);
     assert_eq!(program.ended().await.code(), None);
     // Dropping the program asserts that the workers went with it, also the busy one.
+}
+
+/// Connects, asks and leaves, again and again, until nobody takes the connection.
+/// Gives how many were answered by a prediction, how many were refused, and how
+/// many got neither after they were sent.
+async fn reconnecting(endpoint: Endpoint) -> [usize; 3] {
+    let mut counts = [0; 3];
+    let request = endpoint.authorised(Request::predict(MODEL, ROW));
+    while let Some(mut connection) = endpoint.try_connect().await {
+        match within_deadline("an answer", connection.try_send(&request)).await {
+            Some(reply) if reply.status == 200 => {
+                assert_eq!(reply.predictions(), [42.0]);
+                counts[0] += 1;
+            }
+            Some(reply) => {
+                reply.is_problem(503, "unavailable");
+                assert_eq!(reply.header("connection"), Some("close"));
+                counts[1] += 1;
+            }
+            None => counts[2] += 1,
+        }
+    }
+    counts
+}
+
+#[tokio::test]
+async fn callers_that_keep_coming_are_served_until_load_balancers_have_noticed() {
+    let script = "score <- function(model, data) 2 * data$x";
+    let delay = Duration::from_millis(500);
+    let setup = Setup::new().workers(2).script(MODEL, script);
+    let mut program = setup.settings(|settings| settings.server.shutdown_delay = delay).run().await;
+    let callers: Vec<_> = (0..4).map(|_| tokio::spawn(reconnecting(Endpoint::clone(&program)))).collect();
+    let started = Instant::now();
+    program.signal(Signal::TERM);
+    eventually("readiness turning off", || async {
+        let ready = program.operator("/readyz").await;
+        (ready.status == 503 && ready.json()["phase"] == "leaving").then_some(())
+    })
+    .await;
+    let reply = program.send(Request::predict(MODEL, ROW)).await;
+    assert_eq!((reply.predictions(), reply.header("connection")), (vec![42.0.into()], Some("close")));
+    assert!(started.elapsed() < delay, "too slow a machine to tell");
+    assert_eq!(program.ended().await.code(), Some(0));
+    assert!(started.elapsed() >= delay, "{:?}", started.elapsed());
+    let mut counts = [0; 3];
+    for caller in callers {
+        let [answered, refused, lost] = caller.await.unwrap();
+        counts = [counts[0] + answered, counts[1] + refused, counts[2] + lost];
+    }
+    assert!(counts[0] > 20, "{counts:?}");
+    assert_eq!(counts[2], 0, "a request that was sent got no answer: {counts:?}");
 }

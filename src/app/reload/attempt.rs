@@ -2,15 +2,12 @@
 //! that proved fit, or with the reason why not.
 
 use std::panic::AssertUnwindSafe;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
 
 use crate::model::repository::Entry;
-use crate::model::watch::{Fingerprint, fingerprint};
 use crate::scoring::load::{LoadContext, LoadError, LoadedVersion, load_bundle, open};
 
 /// How an attempt ended.
@@ -48,23 +45,9 @@ async fn load_unless(
 ) -> Result<Option<LoadedVersion>, String> {
     let Entry { model, version, directory } = entry;
     let say = |error: LoadError| error.to_string();
-    let before = look(&directory).await;
-    let bundle = open(directory.clone()).await.map_err(say)?;
-    if served.is_some_and(|served| served == bundle.digest) {
+    let bundle = open(directory).await.map_err(say)?;
+    if served.is_some_and(|served| served == bundle.identity.digest) {
         return Ok(None);
     }
-    let loaded = load_bundle(&model, version, bundle, context).await.map_err(say)?;
-    // What was loaded may be half of this and half of that, and its digest a lie.
-    if before != look(&directory).await {
-        loaded.pool.stop().await;
-        return Err("files of its folder changed while it was loaded; it is tried again when they have settled. A \
-                    model must not write into its own folder"
-            .to_owned());
-    }
-    Ok(Some(loaded))
-}
-
-async fn look(directory: &Path) -> Option<Fingerprint> {
-    let directory = directory.to_owned();
-    spawn_blocking(move || fingerprint(&directory)).await.ok()?.ok()?
+    load_bundle(&model, version, bundle, context).await.map(Some).map_err(say)
 }

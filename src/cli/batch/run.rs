@@ -18,6 +18,7 @@ use crate::batch::session::{Finished, Order, take_part};
 use crate::batch::sites::Opener;
 use crate::config::{EngineVariables, ProviderVariables, Settings, worker_environment};
 use crate::http;
+use crate::lifecycle::Background;
 use crate::pool::Upkeep;
 use crate::scoring::load::LoadContext;
 use crate::scoring::slots::ScoringSlots;
@@ -86,6 +87,7 @@ pub fn run(arguments: &RunArguments, settings: Settings) -> ExitCode {
         Some(Err(error)) => return refuse(&format!("--admin-listen: {error}")),
     };
     let workers = app::worker_count(&settings);
+    let background = Background::new();
     let order = Order {
         job,
         run: run.clone(),
@@ -102,6 +104,7 @@ pub fn run(arguments: &RunArguments, settings: Settings) -> ExitCode {
             upkeep: Upkeep::from(&settings.workers),
             slots: ScoringSlots::new(workers),
             settings,
+            background: background.clone(),
         },
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -115,6 +118,7 @@ pub fn run(arguments: &RunArguments, settings: Settings) -> ExitCode {
         let finished = tokio::select! {
             finished = take_part(order, &mut shown, stopper, stopping) => finished,
             ended = serve_metrics(operator) => return Err(ended),
+            name = background.failed() => return Err(io::Error::other(format!("the {name} panicked; see the log"))),
         };
         shown.end().await;
         Ok::<_, io::Error>(finished)

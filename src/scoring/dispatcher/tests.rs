@@ -34,6 +34,7 @@ fn settings() -> DispatchSettings {
         cores: 2,
         quarantine: QuarantineLimits { max_entries: 10, time: MINUTE },
         queue: QueueLimits { max_entries: 1000, max_rows: 10_000, max_bytes: 1 << 20 },
+        background: Background::new(),
     }
 }
 

@@ -3,7 +3,10 @@
 use std::fs;
 use std::time::{Duration, SystemTime};
 
-use super::{ROW, details, generation, polling, prediction, publish, replace, times};
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::{ROW, details, generation, not_polling, polling, prediction, publish, replace, times};
 use crate::support::client::Request;
 use crate::support::eventually;
 use crate::support::gate::Gate;
@@ -153,4 +156,31 @@ async fn a_version_that_is_gone_answers_what_it_has_and_nothing_more() {
         (server.send(Request::predict(model, ROW)).await.status == 404).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_zygote_that_starts_again_loads_what_its_generation_is_or_nothing() {
+    let model = "restarted";
+    let script = format!("pid <- function() Sys.getpid()\n{}", times(2));
+    let program = not_polling(Setup::new().file(model, "score.R", &script)).run().await;
+    let path = program.repository.version(model, 1).join("score.R");
+    let server = program.processes().into_iter().find(|process| !process.serves(model)).unwrap().id;
+    let zygote = || program.processes().into_iter().find(|process| process.parent == server).map(|found| found.id);
+    replace(&path, times(3));
+    processes::send_signal(zygote().unwrap(), Signal::KILL);
+    let refuses = |line: &Value| {
+        line["level"] == "ERROR" && line.to_string().contains("files of its folder changed after it was first read")
+    };
+    program.logged("a refusal", refuses).await;
+    assert_eq!(prediction(&program, model).await, 42.0, "the worker of the generation goes on");
+
+    // Another file with the contents that the generation was loaded from.
+    replace(&path, script);
+    let worker = eventually("another zygote", || async {
+        let zygote = zygote()?;
+        program.processes().into_iter().find(|process| process.serves(model) && process.id != zygote)
+    })
+    .await;
+    assert_eq!(prediction(&program, model).await, 42.0);
+    assert_eq!(details(&program, model).await["generation"], 1, "{worker:?}");
 }

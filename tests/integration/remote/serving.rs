@@ -25,7 +25,7 @@ async fn is_followed(bucket: Bucket) {
     assert_eq!(factor(&server).await, 2.0, "it is there when the server is ready");
     let reply = server.send(Request::get("/models/scale")).await.json();
     let fetched = Bundle::open(&cache.path().join("scale/1")).unwrap();
-    assert_eq!(reply["digest"], fetched.digest.as_str(), "{reply}");
+    assert_eq!(reply["digest"], fetched.identity.digest.as_str(), "{reply}");
 
     put(&store, 2, 3).await;
     becomes(&server, 3.0).await;

@@ -45,6 +45,15 @@ impl Endpoint {
         Connection { stream: Box::new(stream) }
     }
 
+    /// A caller's connection, if the server takes it.
+    pub async fn try_connect(&self) -> Option<Connection> {
+        let stream = TcpStream::connect(self.callers).await.ok()?;
+        let Some(tls) = &self.tls else { return Some(Connection { stream: Box::new(stream) }) };
+        let name = ServerName::try_from("localhost").expect("a name");
+        let stream = TlsConnector::from(Arc::clone(tls)).connect(name, stream).await.ok()?;
+        Some(Connection { stream: Box::new(stream) })
+    }
+
     /// The request with the token, unless it has one or does without.
     pub fn authorised(&self, request: Request) -> Request {
         request.default_header("Authorization", || format!("Bearer {}", self.token))

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rscore::app::{Application, Credentials, Parts, open_mirror};
 use rscore::auth::Verifier;
-use rscore::lifecycle::Drained;
+use rscore::lifecycle::{Background, Drained};
 use rscore::tls::ServerCertificate;
 use tokio::sync::oneshot;
 
@@ -57,6 +57,7 @@ impl TestServer {
                     executable: PathBuf::from(env!("CARGO_BIN_EXE_rscore")),
                     environment,
                     mirror,
+                    background: Background::new(),
                     settings,
                 })?;
                 // A test that gave up waiting has no use for it.

@@ -11,6 +11,7 @@ use arrow_array::{Float64Array, RecordBatch, StringArray};
 use rscore::config::settings::WorkerSettings;
 use rscore::config::worker_environment;
 use rscore::frame::schema::Inputs;
+use rscore::lifecycle::Background;
 use rscore::pool::{PoolSettings, ReservedWorker, Upkeep, WarmUp, WorkerPool};
 use rscore::worker::protocol::{LoadRequest, ScoreCall, ScoreReply};
 
@@ -58,6 +59,8 @@ impl Bench {
             upkeep: Upkeep::default(),
             load_timeout: PATIENCE,
             max_reply_bytes: 1 << 20,
+            identity: None,
+            background: Background::new(),
         };
         change(&mut settings);
         let (pool, _) = WorkerPool::start(settings).await.unwrap();
