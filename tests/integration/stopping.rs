@@ -149,7 +149,8 @@ async fn reconnecting(endpoint: Endpoint) -> [usize; 3] {
 #[tokio::test]
 async fn callers_that_keep_coming_are_served_until_load_balancers_have_noticed() {
     let script = "score <- function(model, data) 2 * data$x";
-    let delay = Duration::from_millis(500);
+    // Long enough to look at it meanwhile, with four callers that keep the machine busy.
+    let delay = Duration::from_secs(3);
     let setup = Setup::new().workers(2).script(MODEL, script);
     let mut program = setup.settings(|settings| settings.server.shutdown_delay = delay).run().await;
     let callers: Vec<_> = (0..4).map(|_| tokio::spawn(reconnecting(Endpoint::clone(&program)))).collect();
