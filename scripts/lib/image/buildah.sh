@@ -59,7 +59,7 @@ run_image() {
   done
   shift
   name=$("${buildah[@]}" from "$image")
-  "${buildah[@]}" run --isolation chroot --network host --volume "$work:/work" "${options[@]}" "$name" -- \
+  "${buildah[@]}" run --isolation chroot --network host --volume "$work:/files" "${options[@]}" "$name" -- \
     "$entrypoint" "$@" || status=$?
   "${buildah[@]}" rm "$name" >/dev/null
   return "$status"
@@ -67,7 +67,7 @@ run_image() {
 
 start_server() {
   container=$("${buildah[@]}" from "$image")
-  "${buildah[@]}" run --isolation chroot --network host --volume "$work:/work:ro" "$container" -- \
+  "${buildah[@]}" run --isolation chroot --network host --volume "$work:/files:ro" "$container" -- \
     rscore serve "$@" >"$work/server.log" 2>&1 &
   server=$!
 }

@@ -13,11 +13,11 @@ run_image() {
     shift
   done
   shift
-  docker run --rm --read-only --tmpfs /tmp --network host --volume "$work:/work" "${options[@]}" "$image" "$@"
+  docker run --rm --read-only --tmpfs /tmp --network host --volume "$work:/files" "${options[@]}" "$image" "$@"
 }
 
 start_server() {
-  container=$(docker run --detach --read-only --tmpfs /tmp --network host --volume "$work:/work:ro" "$image" serve "$@")
+  container=$(docker run --detach --read-only --tmpfs /tmp --network host --volume "$work:/files:ro" "$image" serve "$@")
 }
 
 exec_in_server() { docker exec "$container" "$@"; }
