@@ -2,6 +2,7 @@
 //! phase, handler; and on the way back: panics, problems, headers. Routes and
 //! fallbacks all come through [`answer`], so nothing is reachable around it.
 
+use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -48,9 +49,7 @@ pub(crate) async fn answer(request: HttpRequest, payload: Payload, target: Targe
     let mut exchange = Exchange { request, payload, state, record, underway, rest: None };
     // The exchange is not used after a panic but for its id and its record.
     let outcome = AssertUnwindSafe(authorise_and_run(&mut exchange, target)).catch_unwind().await;
-    let outcome = outcome.unwrap_or_else(|panic| {
-        Err(Error::internal(format!("a handler panicked: {}", panic_text(panic.as_ref()))).into())
-    });
+    let outcome = outcome.unwrap_or_else(|panic| Err(panicked(panic.as_ref()).into()));
     let response = match outcome {
         Ok(response) => response,
         Err(failure) => {
@@ -60,6 +59,11 @@ pub(crate) async fn answer(request: HttpRequest, payload: Payload, target: Targe
     };
     let unread = body::discard(exchange.payload.take(), exchange.request.headers()).await;
     finish(exchange, response, unread)
+}
+
+/// What becomes of a request whose handler panicked.
+pub(super) fn panicked(panic: &(dyn Any + Send)) -> Error {
+    Error::internal(format!("a handler panicked: {}", panic_text(panic)))
 }
 
 async fn authorise_and_run(exchange: &mut Exchange, target: Target) -> Result<HttpResponse, Failure> {

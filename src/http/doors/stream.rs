@@ -9,6 +9,7 @@
 mod feed;
 mod pipeline;
 
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use actix_web::HttpResponse;
@@ -23,7 +24,7 @@ use super::ok;
 use crate::error::Result;
 use crate::http::admission::Permit;
 use crate::http::coding::Coding;
-use crate::http::layers::Exchange;
+use crate::http::layers::{self, Exchange};
 use crate::http::respond::Failure;
 use crate::scoring::catalog::Served;
 
@@ -79,6 +80,9 @@ pub(super) async fn score(exchange: &mut Exchange, how: How, permit: Permit) -> 
         let next = pipeline.next().await;
         next.map(|piece| piece.map(|piece| (piece, pipeline)))
     });
+    // Nothing is above this but the connection, on which there may be other requests.
+    let rest = AssertUnwindSafe(rest).catch_unwind();
+    let rest = rest.map(|piece| piece.unwrap_or_else(|panic| Err(layers::panicked(panic.as_ref()))));
     exchange.rest = Some(stream::iter([Ok(first)]).chain(rest).boxed_local());
     Ok(ok(content_type(format), answer_coding).finish())
 }

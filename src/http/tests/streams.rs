@@ -220,6 +220,24 @@ async fn streams_are_bounded_in_bytes_records_and_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_panic_in_the_middle_of_an_answer_breaks_that_one_off() {
+    let scorer = Scripted::new(|request| async move {
+        let scored = doubled(&request);
+        assert!(scored.batch.num_rows() > 1, "scripted panic on the last row");
+        Ok(scored)
+    });
+    let server = setup().model("double", 1, scorer.joining()).start().await;
+    let mut client = begin(&server, head(Format::Csv)).await;
+    send(&mut client, b"x\n1\n2\n").await;
+    assert_eq!(client.reply().await.status, 200);
+    send(&mut client, b"3\n").await;
+    client.write(b"0\r\n\r\n").await;
+    assert_eq!(rest(&mut client).await, (b"prediction\n2.0\n4.0\n".to_vec(), false));
+    let (_, answer, complete) = exchange(&server, head(Format::Csv), b"x\n1\n2\n3\n4\n").await;
+    assert_eq!((answer, complete), (b"prediction\n2.0\n4.0\n6.0\n8.0\n".to_vec(), true), "the next one is served");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_full_queue_delays_a_stream_that_has_begun() {
     let calls = AtomicUsize::new(0);
     let scorer = Scripted::new(move |request| {

@@ -4,12 +4,14 @@
 //! the culprit stands alone. Nobody sees another's error.
 
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use arrow_array::RecordBatch;
+use futures_util::FutureExt;
 use tokio::time::{timeout, timeout_at};
 
 use super::blame::Losses;
@@ -17,6 +19,7 @@ use super::{RETRY_PAUSE, Shared, now, refuse_all};
 use crate::error::{Condition, Error, Kind, Result};
 use crate::frame::join::join;
 use crate::frame::schema::Inputs;
+use crate::lifecycle::panic_text;
 use crate::pool::CallEnd;
 use crate::scoring::queue::Entry;
 use crate::scoring::slots::ScoringSlot;
@@ -36,6 +39,13 @@ const AUDIT_LIMIT: Duration = Duration::from_secs(10);
 
 /// Rows of a batch that an audit scores again.
 const AUDITED_ROWS: usize = 16;
+
+/// Why a call brought no reply.
+enum NoReply {
+    Ended(CallEnd),
+    /// The server's own code panicked in it: a defect, of which one request is told.
+    Panicked(String),
+}
 
 impl<W: Workers> Shared<W> {
     /// Scores a batch on a worker and answers all its members. The slot is held
@@ -100,7 +110,7 @@ impl<W: Workers> Shared<W> {
                     }
                 }
             }
-            Err(CallEnd::Lost(lost)) => {
+            Err(NoReply::Ended(CallEnd::Lost(lost))) => {
                 tracing::warn!(
                     model.name = %self.settings.model,
                     model.version = self.settings.version,
@@ -111,9 +121,13 @@ impl<W: Workers> Shared<W> {
                 self.pool.discard(worker, DeathReason::Crashed);
                 self.score_halves(batch).await
             }
-            Err(CallEnd::TimedOut { recovered }) => {
+            Err(NoReply::Ended(CallEnd::TimedOut { recovered })) => {
                 let worker = self.keep_if_recovered(worker, recovered);
                 self.score_each(worker, batch).await
+            }
+            Err(NoReply::Panicked(_)) => {
+                self.pool.discard(worker, DeathReason::Crashed);
+                self.score_each(None, batch).await
             }
         }
     }
@@ -175,7 +189,7 @@ impl<W: Workers> Shared<W> {
                     entry.answer(accept(reply, rows, started.saturating_duration_since(arrived), times));
                     return worker;
                 }
-                Err(CallEnd::Lost(lost)) => {
+                Err(NoReply::Ended(CallEnd::Lost(lost))) => {
                     tracing::warn!(
                         request.id = %entry.request_id,
                         model.name = %self.settings.model,
@@ -191,9 +205,14 @@ impl<W: Workers> Shared<W> {
                         return None;
                     }
                 }
-                Err(CallEnd::TimedOut { recovered }) => {
+                Err(NoReply::Ended(CallEnd::TimedOut { recovered })) => {
                     entry.answer(Err(too_late()));
                     return self.keep_if_recovered(reserved, recovered);
+                }
+                Err(NoReply::Panicked(text)) => {
+                    self.pool.discard(reserved, DeathReason::Crashed);
+                    entry.answer(Err(Error::internal(format!("the scoring task panicked: {text}"))));
+                    return None;
                 }
             }
         }
@@ -258,9 +277,14 @@ impl<W: Workers> Shared<W> {
         }
     }
 
-    /// Has a call scored; at its deadline R is interrupted.
-    async fn call(&self, worker: &mut W::Worker, call: &ScoreCall, deadline: Instant) -> Result<ScoreReply, CallEnd> {
-        worker.score_until(call, deadline, self.pool.interrupt_grace()).await
+    /// Has a call scored; at its deadline R is interrupted. After a panic nothing is
+    /// known of the worker but that it is in the middle of something.
+    async fn call(&self, worker: &mut W::Worker, call: &ScoreCall, deadline: Instant) -> Result<ScoreReply, NoReply> {
+        let scoring = worker.score_until(call, deadline, self.pool.interrupt_grace());
+        match AssertUnwindSafe(scoring).catch_unwind().await {
+            Ok(scored) => scored.map_err(NoReply::Ended),
+            Err(panic) => Err(NoReply::Panicked(panic_text(panic.as_ref()).to_owned())),
+        }
     }
 
     fn call_of(&self, inputs: Inputs<RecordBatch>) -> ScoreCall {

@@ -1,15 +1,18 @@
 //! Forms batches: when the next one begins, and who is in it. A worker is reserved
 //! first and what waits is looked at then, so that whatever came meanwhile is in it.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use tokio::runtime::Handle;
 use tokio::time::{sleep, sleep_until};
 
 use super::{RETRY_PAUSE, Shared, now, refuse_all};
 use crate::error::{Error, Kind, Result};
+use crate::lifecycle::panic_text;
 use crate::scoring::batching::{self, Situation};
 use crate::scoring::pacing::{self, Moment, Start};
 use crate::scoring::queue::{Entry, Queue, QueueLimits};
@@ -27,22 +30,42 @@ pub(super) struct Waiting {
     /// Rows from which on the dispatching task wants to know of an arrival. Waking it
     /// for each would cost more than what is gained by holding requests back.
     told_from: usize,
+    /// Nobody forms batches any more, so nothing may wait for that.
+    abandoned: bool,
 }
 
 impl Waiting {
     pub(super) fn new(limits: QueueLimits) -> Self {
-        Self { queue: Queue::new(limits), running_batches: 0, running_rows: 0, held_since: None, told_from: 0 }
+        Self {
+            queue: Queue::new(limits),
+            running_batches: 0,
+            running_rows: 0,
+            held_since: None,
+            told_from: 0,
+            abandoned: false,
+        }
     }
 
     /// Adds an entry; says whether the dispatching task should look.
     ///
     /// # Errors
-    /// Those of [`Queue::push`].
+    /// Those of [`Queue::push`]; also when batches are not formed any more.
     pub(super) fn push(&mut self, entry: Entry) -> Result<bool> {
+        if self.abandoned {
+            return Err(gone());
+        }
         let deadline = entry.deadline;
         self.queue.push(entry)?;
         let is_first = self.queue.earliest_deadline() == Some(deadline);
         Ok(is_first || self.queue.rows() >= self.told_from)
+    }
+}
+
+#[cfg(test)]
+impl Waiting {
+    /// Batches that are being scored, and their rows.
+    pub(super) fn running(&self) -> (usize, usize) {
+        (self.running_batches, self.running_rows)
     }
 }
 
@@ -74,8 +97,27 @@ impl<W: Workers> Drop for Running<W> {
     }
 }
 
+/// Refuses what waits for a batch when there will be none.
+struct Abandon<W: Workers>(Arc<Shared<W>>);
+
+impl<W: Workers> Drop for Abandon<W> {
+    fn drop(&mut self) {
+        let mut waiting = self.0.waiting();
+        waiting.abandoned = true;
+        let refused = waiting.queue.take_all();
+        drop(waiting);
+        refuse_all(refused, &gone());
+    }
+}
+
+fn gone() -> Error {
+    Error::new(Kind::Unavailable, "requests to this model are not dispatched any more; the server or the model ends")
+}
+
 /// Forms batches for as long as the dispatcher lives.
 pub(super) async fn dispatch<W: Workers>(shared: Arc<Shared<W>>) {
+    // The server ends when this panics; who waits here must not hold that up.
+    let _abandon = Abandon(shared.clone());
     loop {
         shared.changed.notified().await;
         while !shared.waiting().queue.is_empty() {
@@ -108,8 +150,18 @@ impl<W: Workers> Shared<W> {
     pub(super) fn begin(self: &Arc<Self>, runtime: &Handle, slot: ScoringSlot, worker: W::Worker, batch: Vec<Entry>) {
         let running = Running::count(self, &batch);
         let execution = self.clone().execute(slot, worker, batch);
+        let shared = self.clone();
         runtime.spawn(async move {
-            execution.await;
+            // The members of the batch that were not answered are told by what they wait
+            // for; slot and worker were given back on the way.
+            if let Err(panic) = AssertUnwindSafe(execution).catch_unwind().await {
+                tracing::error!(
+                    model.name = %shared.settings.model,
+                    model.version = shared.settings.version,
+                    "a scoring task panicked: {}",
+                    panic_text(panic.as_ref())
+                );
+            }
             drop(running);
         });
     }

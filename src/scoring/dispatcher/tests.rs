@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use tokio::task::yield_now;
 use tokio::time::sleep;
 
-use self::scripted::{CRASHES, Call, FAILS, HANGS, IS_SLOW, SLOW_CALL, Script, column, numbers};
+use self::scripted::{CRASHES, Call, FAILS, HANGS, IS_SLOW, PANICS, SLOW_CALL, Script, column, numbers};
 use super::*;
 
 /// A call of a model whose rows cost nothing.
@@ -279,4 +279,71 @@ async fn only_the_culprit_is_told_of_a_crash_or_an_error() {
     }
     assert_eq!(kind(crash).await, Kind::ModelCrashed);
     assert!(matches!(kind(error).await, Kind::ModelFailed(_)));
+}
+
+/// Asserts that nothing of a batch is left, and that the next request is served.
+async fn serves_on(dispatcher: &Arc<Dispatcher<Script>>) {
+    settle().await;
+    let shared = &dispatcher.shared;
+    assert_eq!((shared.slots.busy(), shared.pool.busy()), (0, 0), "slots and workers were given back");
+    assert_eq!(shared.waiting().running(), (0, 0), "no batch is thought to run");
+    assert_eq!(ok(send(dispatcher, 21.0, MINUTE)).await, 42.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_is_the_failure_of_the_request_that_met_it() {
+    let script = Script::new(1, ms(10), ROW);
+    let dispatcher = start(&script, settings());
+    assert_eq!(kind(send(&dispatcher, PANICS, MINUTE)).await, Kind::Internal);
+    assert_eq!(script.discarded(), 1, "the worker that was in the middle of the call");
+    serves_on(&dispatcher).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_shared_a_call_with_a_panic_is_scored_again() {
+    let script = Script::new(1, ms(10), ROW);
+    let dispatcher = start(&script, settings());
+    let first = send(&dispatcher, 1.0, MINUTE);
+    settle().await;
+    let (before, culprit, after) =
+        (send(&dispatcher, 2.0, MINUTE), send(&dispatcher, PANICS, MINUTE), send(&dispatcher, 3.0, MINUTE));
+    assert_eq!((ok(first).await, ok(before).await, ok(after).await), (2.0, 4.0, 6.0));
+    assert_eq!(kind(culprit).await, Kind::Internal);
+    assert_eq!(script.calls()[1].rows.len(), 3, "they shared a call at first");
+    serves_on(&dispatcher).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_scoring_task_that_panics_leaves_nobody_without_an_answer() {
+    let script = Script::new(1, ms(10), ROW);
+    let dispatcher = start(&script, settings());
+    let first = send(&dispatcher, 1.0, MINUTE);
+    settle().await;
+    script.panic_when_discarding();
+    let members = [2.0, CRASHES, 3.0].map(|x| send(&dispatcher, x, MINUTE));
+    assert_eq!(ok(first).await, 2.0);
+    for member in members {
+        let (result, at) = answer(member).await;
+        let error = result.expect_err("an error");
+        assert_eq!((error.kind(), at), (&Kind::Internal, ms(20)), "at once, and not at the deadline: {error}");
+    }
+    serves_on(&dispatcher).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_batches_are_not_formed_any_more_nobody_waits_for_them() {
+    let script = Script::new(1, ms(10), ROW);
+    // A slot is free and the only worker is not.
+    let dispatcher = Arc::new(Dispatcher::start(settings(), script.clone(), ScoringSlots::new(2)));
+    let failed = dispatcher.shared.settings.background.clone();
+    let first = send(&dispatcher, 1.0, MINUTE);
+    settle().await;
+    script.panic_when_reserving();
+    let waits = send(&dispatcher, 2.0, MINUTE);
+    assert_eq!(failed.failed().await, "dispatcher of a model", "the server is told, and ends");
+    assert_eq!(kind(waits).await, Kind::Unavailable);
+    let late = send(&dispatcher, 3.0, MINUTE);
+    assert_eq!(kind(late).await, Kind::Unavailable);
+    assert!(script.elapsed() < ms(10), "at once");
+    assert_eq!(answer(first).await.1, ms(10), "what was begun is finished");
 }

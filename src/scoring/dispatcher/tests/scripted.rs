@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::future::pending;
 use std::io;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,8 @@ pub(super) const FAILS: f64 = -2.0;
 pub(super) const HANGS: f64 = -3.0;
 /// A row whose call takes [`SLOW_CALL`].
 pub(super) const IS_SLOW: f64 = -4.0;
+/// A row that meets a defect of the server in its call.
+pub(super) const PANICS: f64 = -5.0;
 /// Time of a slow call.
 pub(super) const SLOW_CALL: Duration = Duration::from_millis(100);
 
@@ -46,6 +49,16 @@ pub(super) struct Script {
     log: Arc<Log>,
     fixed: Duration,
     per_row: Duration,
+    discarded: AtomicUsize,
+    panics: Panics,
+}
+
+/// Which parts of the pool have a defect.
+#[derive(Default)]
+struct Panics {
+    /// The next time only.
+    discarding: AtomicBool,
+    reserving: AtomicBool,
 }
 
 struct Log {
@@ -64,7 +77,30 @@ impl Script {
     /// So many workers, whose calls take a fixed time and a time per row.
     pub(super) fn new(size: usize, fixed: Duration, per_row: Duration) -> Arc<Self> {
         let log = Log { began: super::super::now(), calls: Mutex::default() };
-        Arc::new(Self { size, free: Arc::new(Semaphore::new(size)), log: Arc::new(log), fixed, per_row })
+        Arc::new(Self {
+            size,
+            free: Arc::new(Semaphore::new(size)),
+            log: Arc::new(log),
+            fixed,
+            per_row,
+            discarded: AtomicUsize::new(0),
+            panics: Panics::default(),
+        })
+    }
+
+    /// How many workers were discarded.
+    pub(super) fn discarded(&self) -> usize {
+        self.discarded.load(Ordering::Relaxed)
+    }
+
+    /// From now on the next attempt to discard a worker meets a defect.
+    pub(super) fn panic_when_discarding(&self) {
+        self.panics.discarding.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on waiting for a worker meets a defect.
+    pub(super) fn panic_when_reserving(&self) {
+        self.panics.reserving.store(true, Ordering::Relaxed);
     }
 
     /// All calls so far, in the order in which they began.
@@ -86,6 +122,7 @@ impl Workers for Script {
     type Worker = ScriptedWorker;
 
     async fn reserve(&self) -> io::Result<ScriptedWorker> {
+        assert!(!self.panics.reserving.load(Ordering::Relaxed), "a defect in reserving");
         let permit = self.free.clone().acquire_owned().await.map_err(io::Error::other)?;
         Ok(self.worker(permit))
     }
@@ -95,8 +132,10 @@ impl Workers for Script {
     }
 
     fn discard(&self, worker: ScriptedWorker, _: DeathReason) {
+        self.discarded.fetch_add(1, Ordering::Relaxed);
         // The next one is there at once.
         drop(worker);
+        assert!(!self.panics.discarding.swap(false, Ordering::Relaxed), "a defect in discarding");
     }
 
     fn size(&self) -> usize {
@@ -146,6 +185,7 @@ impl ScoringWorker for ScriptedWorker {
         if rows.contains(&HANGS) {
             pending::<()>().await;
         }
+        assert!(!rows.contains(&PANICS), "a defect in a call");
         if rows.contains(&CRASHES) {
             return Err(io::Error::other("it crashed").into());
         }
