@@ -1,10 +1,17 @@
 """How scripts/chaos judges: python3 -m unittest discover tests/chaos."""
 
+import contextlib
 import json
+import random
+import socket
+import ssl
 import sys
 import tempfile
+import threading
 import unittest
 from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
 
 LIB = Path(__file__).resolve().parents[2] / "scripts" / "lib"
 sys.path[:0] = [str(LIB / "chaos"), str(LIB / "bench")]
@@ -12,6 +19,9 @@ sys.path[:0] = [str(LIB / "chaos"), str(LIB / "bench")]
 import report
 from callers import Mix, Tally
 from cases import DEEDS, SLOW, Cases, Request, is_right, same
+from certificates import Certificates
+from changes import Changes
+from processes import Failure
 
 
 def request(predictions: object, by_version: bool = False) -> Request:
@@ -63,6 +73,55 @@ class Reporting(unittest.TestCase):
         one.lost["m", "good", "503"] += 1
         two.add(one)
         self.assertEqual((two.sent, two.right, two.wrong, report.named(two.lost)), (3, 1, 1, {"m, good, 503": 1}))
+
+
+class Changing(unittest.TestCase):
+    def changes(self, status: int = 200) -> Changes:
+        repository = SimpleNamespace(next_generation=lambda: "version put", names=lambda: ["boston", "iris"])
+        self.paths = []
+        subject = SimpleNamespace(
+            post=lambda path: self.paths.append(path) or (status, "why"), port=1, process=SimpleNamespace(pid=1)
+        )
+        certificates = SimpleNamespace(exchange=mock.Mock(), is_shown=mock.Mock(side_effect=[False, True] * 9))
+        return Changes(repository, subject, certificates, random.Random(7))
+
+    def test_each_kind_has_its_turn_and_the_order_is_left_to_chance(self):
+        changes = self.changes()
+        with mock.patch("os.kill") as kill:
+            turns = [tuple(changes.next() for _ in range(4)) for _ in range(8)]
+        kinds = {"version put", "model reloaded by the API", "SIGHUP", "certificate exchanged"}
+        self.assertTrue(all(set(turn) == kinds for turn in turns), turns)
+        self.assertGreater(len(set(turns)), 1)
+        self.assertEqual(kill.call_count, 8)
+        self.assertEqual(set(self.paths), {f"/models/{name}/reload?wait=true" for name in ("boston", "iris")})
+
+    def test_a_reload_may_be_refused_and_must_be_answered(self):
+        self.assertEqual(self.changes(409).reload_by_api(), "reload by the API refused")
+        for status in (403, 404, 500, 503):
+            with self.assertRaises(Failure):
+                self.changes(status).reload_by_api()
+
+    def test_what_a_server_shows_is_told_from_what_is_in_place(self):
+        with tempfile.TemporaryDirectory() as directory, socket.create_server(("127.0.0.1", 0)) as listener:
+            certificates = Certificates(Path(directory))
+            certificates.make()
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            context.load_cert_chain(certificates.certificate, certificates.key)
+            server = threading.Thread(target=shake_hands, args=(listener, context, 3), daemon=True)
+            server.start()
+            port = listener.getsockname()[1]
+            self.assertTrue(certificates.is_shown(port))
+            certificates.exchange()
+            self.assertFalse(certificates.is_shown(port))
+            certificates.exchange()
+            self.assertTrue(certificates.is_shown(port))
+            server.join(10)
+
+
+def shake_hands(listener: socket.socket, context: ssl.SSLContext, times: int) -> None:
+    for _ in range(times):
+        with contextlib.suppress(OSError), context.wrap_socket(listener.accept()[0], server_side=True) as connection:
+            connection.recv(1)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ sys.path.append(str(Path(__file__).resolve().parent.parent / "bench"))
 import machine
 import report
 from callers import Load, Mix
+from certificates import Certificates
+from changes import Changes
 from family import Family
 from faults import Faults, Pauses
 from processes import Failure
@@ -35,7 +37,7 @@ EXAMPLES = """\
 examples:
   scripts/chaos                                10 minutes at 64 connections
   scripts/chaos --seconds 30 --profile debug   a short run of the debug build
-  scripts/chaos --kill-zygote 0 --reload 0     only workers are killed
+  scripts/chaos --kill-zygote 0 --change 0     only workers are killed
   scripts/chaos --write-docs                   and docs/chaos.md anew
 
 Ends with 1 when a request was lost that had not earned it, an answer was wrong, or something grew or was left.
@@ -58,7 +60,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="of all that is left to chance (default: a new one, which is printed)")
     parser.add_argument("--kill-worker", default=0.2, help="pause between two kills of a worker; 0 for none (default 0.2)", **seconds)
     parser.add_argument("--kill-zygote", default=30.0, help="the same for a zygote (default 30)", **seconds)
-    parser.add_argument("--reload", default=20.0, help="the same for putting the next version of a model (default 20)", **seconds)
+    parser.add_argument("--change", default=5.0, help="the same for what an operator changes: the next version of a model, a reload by the API, SIGHUP, another certificate (default 5)", **seconds)
     parser.add_argument("--poison", type=int, default=1000, help="one request in so many does harm (default 1000)")
     parser.add_argument("--hang", type=int, default=1500, help="one request in so many does not end (default 1500)")
     parser.add_argument("--leave", type=int, default=100, help="one caller in so many goes away (default 100)")
@@ -103,6 +105,8 @@ def run(options: argparse.Namespace, root: Path, target: Path) -> dict[str, Any]
     work.mkdir(parents=True, exist_ok=True)
     repository = Repository(work / "models", root)
     repository.make()
+    certificates = Certificates(work / "certificates")
+    certificates.make()
     cases = work / "cases.json"
     output(["Rscript", "--vanilla", str(Path(__file__).with_name("cases.R")), str(repository.path), str(seed), str(cases)])
     about = {
@@ -113,22 +117,23 @@ def run(options: argparse.Namespace, root: Path, target: Path) -> dict[str, Any]
         "seed": seed,
     }
     binary = (options.binary or target / options.profile / "rscore").resolve()
-    subject = Subject(binary, work / "server", repository.path, options.workers)
+    subject = Subject(binary, work / "server", repository.path, options.workers, certificates)
     with subject.process:
         subject.wait_until_ready()
-        return about | measure(options, seed, repository, cases, subject)
+        changes = Changes(repository, subject, certificates, random.Random(seed))
+        return about | measure(options, seed, changes, cases, subject)
 
 
 def measure(
-    options: argparse.Namespace, seed: int, repository: Repository, cases: Path, subject: Subject
+    options: argparse.Namespace, seed: int, changes: Changes, cases: Path, subject: Subject
 ) -> dict[str, Any]:
     mix = Mix(poison=options.poison, hang=options.hang, leave=options.leave)
-    pauses = Pauses(options.kill_worker, options.kill_zygote, options.reload)
+    pauses = Pauses(options.kill_worker, options.kill_zygote, options.change)
     started = time.monotonic()
     load = Load(subject.target(), mix, cases, options.connections, seed)
     family = Family(subject.process)
     watch = Watch(family, max(0.25, options.seconds / 240))
-    faults = Faults(family, pauses, seed, repository.next_generation)
+    faults = Faults(family, pauses, seed, changes.next)
     note(f"running for {options.seconds:.0f} s against ports {subject.port} and {subject.admin_port}; log in {subject.log}")
     while time.monotonic() - started < options.seconds:
         subject.process.check_alive()

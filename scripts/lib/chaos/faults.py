@@ -1,6 +1,4 @@
-"""What is done to the server meanwhile: workers and zygotes are killed, and a model is
-replaced by its next version.
-"""
+"""What is done to the server meanwhile: workers and zygotes are killed, and an operator changes things."""
 
 import os
 import random
@@ -21,20 +19,20 @@ class Pauses:
 
     worker: float = 0.2
     zygote: float = 30.0
-    reload: float = 20.0
+    change: float = 5.0
 
 
 class Faults:
     """Threads that inject faults until they are stopped."""
 
-    def __init__(self, family: Family, pauses: Pauses, seed: int, reload: Callable[[], str]):
+    def __init__(self, family: Family, pauses: Pauses, seed: int, change: Callable[[], str]):
         self.family = family
         self.chance = random.Random(seed)
         self.done: Counter = Counter()
         self.failures: list[str] = []
         self.stopping = threading.Event()
         jobs = [(pauses.worker, self.kill_worker), (pauses.zygote, self.kill_zygote)]
-        jobs.append((pauses.reload, lambda: self.reload(reload)))
+        jobs.append((pauses.change, lambda: self.change(change)))
         self.threads = [threading.Thread(target=self.repeat, args=job, daemon=True) for job in jobs if job[0] > 0]
         for thread in self.threads:
             thread.start()
@@ -68,5 +66,5 @@ class Faults:
             os.kill(victim.pid, signal.SIGKILL)
             self.done[what] += 1
 
-    def reload(self, reload: Callable[[], str]) -> None:
-        self.done[reload()] += 1
+    def change(self, change: Callable[[], str]) -> None:
+        self.done[change()] += 1

@@ -61,6 +61,9 @@ class Repository:
             (poison / leftover).unlink()
         self.next_generation()
 
+    def names(self) -> list[str]:
+        return sorted(model.name for model in self.path.iterdir())
+
     def next_generation(self) -> str:
         """Puts another version of the model "generations" in place, whole at once, and takes away those before the
         last that is sound. Every fourth can't be loaded: the one before it must go on serving."""

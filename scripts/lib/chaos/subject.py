@@ -2,11 +2,14 @@
 
 import http.client
 import re
+import ssl
 import subprocess
 import time
+from contextlib import closing
 from pathlib import Path
 
 from callers import Target
+from certificates import Certificates
 from processes import Failure, ServerProcess
 from server import output
 
@@ -15,6 +18,11 @@ SETTINGS = """\
 listen = "127.0.0.1:0"
 admin_listen = "127.0.0.1:0"
 shutdown_delay = "500ms"
+credentials_interval = "2s"
+
+[tls]
+certificate = "{certificate}"
+key = "{key}"
 
 [models]
 poll_interval = "1s"
@@ -27,19 +35,23 @@ interrupt_grace = "500ms"
 format = "json"
 """
 
+# Longest wait for a reload by the API, seconds.
+RELOAD = 60.0
 # Longest wait for the start and for the end, seconds.
 START = 90.0
 STOP = 60.0
 
 
 class Subject:
-    """rscore with throw-away keys, which are made in its working directory."""
+    """rscore with throw-away keys of tokens, which are made in its working directory."""
 
-    def __init__(self, binary: Path, directory: Path, models: Path, workers: int):
+    def __init__(self, binary: Path, directory: Path, models: Path, workers: int, certificates: Certificates):
         directory.mkdir(parents=True, exist_ok=True)
-        self.binary, self.directory = binary, directory
+        self.binary, self.directory, self.certificates = binary, directory, certificates
         self.log = directory / "server.log"
-        (directory / "rscore.toml").write_text(SETTINGS.format(workers=workers))
+        (directory / "rscore.toml").write_text(
+            SETTINGS.format(workers=workers, certificate=certificates.certificate, key=certificates.key)
+        )
         command = [str(binary), "serve", "--dev", "--models", str(models)]
         self.process = ServerProcess("rscore", command, {}, directory, self.log)
         self.port = self.admin_port = 0
@@ -65,22 +77,30 @@ class Subject:
             return False
 
     def target(self) -> Target:
+        return Target(self.port, self.token("score:*"), self.certificates.ca)
+
+    def token(self, scope: str) -> str:
         keys = self.directory / "certs" / "dev"
-        token = output(
-            [str(self.binary), "token", "--subject", "chaos", "--scope", "score:* models:write", "--ttl", "24h"],
+        return output(
+            [str(self.binary), "token", "--subject", "chaos", "--scope", scope, "--ttl", "24h"],
             {"RSCORE_AUTH__SIGNING_KEY": str(keys / "signing-key.pem")},
             self.directory,
         )
-        return Target(self.port, token, keys / "ca.pem")
+
+    def post(self, path: str) -> tuple[int, str]:
+        """A request of an operator at the callers' door."""
+        context = ssl.create_default_context(cafile=str(self.certificates.ca))
+        connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=RELOAD, context=context)
+        with closing(connection):
+            connection.request("POST", path, headers={"Authorization": f"Bearer {self.token('models:write')}"})
+            response = connection.getresponse()
+            return response.status, response.read().decode()
 
     def operator(self, path: str) -> tuple[int, str]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=10)
-        try:
+        with closing(http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=10)) as connection:
             connection.request("GET", path)
             response = connection.getresponse()
             return response.status, response.read().decode()
-        finally:
-            connection.close()
 
     def by_reason(self, metric: str) -> dict[str, int]:
         """Sums of a counter by its label `reason`."""
