@@ -13,8 +13,10 @@ build_image() {
   make_base
   make_rust
   # The host's certificate authorities: a proxy between here and the registries has its own.
+  # CARGO_BUILD_JOBS of the caller keeps cores free on a machine that has other work.
   "${buildah[@]}" bud --isolation chroot --network host --layers=false --tag "$image" \
     --volume /etc/ssl/certs/ca-certificates.crt:/opt/authorities.crt:ro --env CARGO_HTTP_CAINFO=/opt/authorities.crt \
+    ${CARGO_BUILD_JOBS:+--env "CARGO_BUILD_JOBS=$CARGO_BUILD_JOBS"} \
     --build-arg BASE_IMAGE="$base" --build-arg RUST_IMAGE="$rust" --build-arg MODELS=samples . >"$work/build.log" 2>&1 || {
     tail -n 40 "$work/build.log" >&2
     die "buildah could not build the image"
