@@ -39,8 +39,9 @@ RUN apt-get update \
 WORKDIR /source
 COPY Cargo.toml Cargo.lock build.rs ./
 COPY src src
-# Benchmarks and tests are declared in Cargo.toml; the binary needs neither.
-RUN mkdir -p benches tests/integration && echo 'fn main() {}' > tests/integration/main.rs \
+# Benchmarks and tests are declared in Cargo.toml, so their files must be there; the binary needs neither.
+COPY benches benches
+RUN mkdir -p tests/integration && echo 'fn main() {}' > tests/integration/main.rs \
     && cargo build --release --locked --bin rscore \
     && strip target/release/rscore
 
