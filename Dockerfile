@@ -43,7 +43,9 @@ COPY src src
 COPY benches benches
 RUN mkdir -p tests/integration && echo 'fn main() {}' > tests/integration/main.rs \
     && cargo build --release --locked --bin rscore \
-    && strip target/release/rscore
+    && strip target/release/rscore \
+    && mv target/release/rscore /usr/local/bin/ \
+    && rm -rf target "$CARGO_HOME/registry"
 
 FROM r AS models-none
 RUN mkdir /models
@@ -67,7 +69,7 @@ LABEL org.opencontainers.image.title="rscore" \
 # Nobody's user: the image writes nowhere but to /tmp and, where it is mounted, /var/cache/rscore.
 RUN mkdir -p /var/cache/rscore && chown 10001:10001 /var/cache/rscore
 COPY --from=models /models /models
-COPY --from=build /source/target/release/rscore /usr/local/bin/rscore
+COPY --from=build /usr/local/bin/rscore /usr/local/bin/rscore
 ENV RSCORE_MODELS__PATH=/models RSCORE_LOG__FORMAT=json HOME=/tmp LANG=C.UTF-8
 USER 10001:10001
 WORKDIR /tmp

@@ -4,12 +4,16 @@
 # shellcheck shell=bash disable=SC2154  # image and work are the caller's
 
 buildah=(buildah --storage-driver vfs)
+containers_before=
 base=localhost/debian:bookworm
 rust=localhost/rust:host
 server=
 
 build_image() {
   install_packages buildah debootstrap openssl curl
+  # Layers by overlay where the kernel lets us; else full copies, which take some 30 GB.
+  if buildah --storage-driver overlay info >/dev/null 2>&1; then buildah=(buildah --storage-driver overlay); fi
+  containers_before=$("${buildah[@]}" containers --quiet)
   make_base
   make_rust
   # The host's certificate authorities: a proxy between here and the registries has its own.
@@ -45,9 +49,12 @@ make_base() {
 make_rust() {
   ! has_image "$rust" || return 0
   say "making an image of the Rust toolchain"
-  local name
+  local name part
   name=$("${buildah[@]}" from "$base")
-  quietly "${buildah[@]}" copy "$name" "$(rustc --print sysroot)" /usr/local/cargo || die "the toolchain could not be copied (see above)"
+  for part in bin lib; do
+    quietly "${buildah[@]}" copy "$name" "$(rustc --print sysroot)/$part" "/usr/local/cargo/$part" ||
+      die "the toolchain could not be copied (see above)"
+  done
   quietly "${buildah[@]}" run --isolation chroot "$name" -- mkdir -p /usr/local/rustup
   quietly "${buildah[@]}" commit --rm "$name" "$rust" || die "the image of the toolchain could not be made (see above)"
 }
@@ -98,5 +105,13 @@ wait_for_server() {
 
 stop_server() {
   [[ -z $server ]] || terminate_server
-  [[ -z $container ]] || "${buildah[@]}" rm "$container" >/dev/null
+}
+
+# The image, and the containers of this run: a build that failed leaves some behind.
+remove_image() {
+  local name
+  for name in $("${buildah[@]}" containers --quiet); do
+    [[ $containers_before == *"$name"* ]] || "${buildah[@]}" rm "$name" >/dev/null
+  done
+  "${buildah[@]}" rmi "$image" >/dev/null
 }

@@ -32,3 +32,5 @@ wait_for_server() { return "$(docker wait "$container")"; }
 stop_server() {
   [[ -z $container ]] || docker rm --force "$container" >/dev/null
 }
+
+remove_image() { docker rmi "$image" >/dev/null; }
