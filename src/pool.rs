@@ -85,7 +85,10 @@ impl PoolSettings {
         let sizing = &self.upkeep.sizing;
         let (model, version) = (&*self.model, self.version);
         let Some(share) = sizing.memory else {
-            tracing::info!(model.name = model, model.version = version, "{} workers: {}", self.size, sizing.reason);
+            // The one worker of `rscore check` has no reason worth a line.
+            if !sizing.reason.is_empty() {
+                tracing::info!(model.name = model, model.version = version, "{} workers: {}", self.size, sizing.reason);
+            }
             return;
         };
         let fit = share.workers(zygote);
