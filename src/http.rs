@@ -9,6 +9,7 @@ mod body;
 mod coding;
 mod connections;
 mod doors;
+mod goaway;
 mod layers;
 mod listener;
 mod model_path;

@@ -3,6 +3,7 @@
 //! on (`http/watched.rs`), since actix-web itself bounds neither a caller that
 //! does not read its answer nor the head of any request but the first.
 
+use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
@@ -24,10 +25,12 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::either::Either;
 
 use super::connections::{Connections, Times};
+use super::goaway::WithGoaway;
 use super::state::State;
 use super::watched::Watched;
 use super::{BLOCKING_THREADS, CLOSE_SECONDS, LINGER, routes};
 use crate::config::settings::ServerSettings;
+use crate::lifecycle::{Lifecycle, Phase};
 use crate::telemetry::metrics;
 
 /// Connections that the kernel keeps until they are accepted; it may allow less
@@ -63,6 +66,7 @@ pub(super) fn serve(
         keep_alive: settings.keep_alive,
         times: Times { head: settings.head_timeout, write: settings.write_timeout },
         connections,
+        lifecycle: state.lifecycle.clone(),
     };
     Ok(listen(builder, listener, entrance, state)?.run())
 }
@@ -74,9 +78,10 @@ struct Entrance {
     keep_alive: Duration,
     times: Times,
     connections: Connections,
+    lifecycle: Lifecycle,
 }
 
-type Transport = Watched<Either<TcpStream, tokio_rustls::server::TlsStream<TcpStream>>>;
+type Transport = Watched<Either<TcpStream, WithGoaway<tokio_rustls::server::TlsStream<TcpStream>>>>;
 
 fn listen(
     builder: ServerBuilder,
@@ -127,11 +132,20 @@ async fn enter(
         return Err(io::Error::from(io::ErrorKind::TimedOut).into());
     };
     let stream = handshake?;
-    let protocol = match stream.get_ref().1.alpn_protocol() {
-        Some(b"h2") => Protocol::Http2,
-        _ => Protocol::Http1,
+    let (protocol, stream) = match stream.get_ref().1.alpn_protocol() {
+        Some(b"h2") => (Protocol::Http2, WithGoaway::when(leaving(&entrance.lifecycle), stream)),
+        _ => (Protocol::Http1, WithGoaway::never(stream)),
     };
     Ok((Watched::new(Either::Right(stream), open.speaks(protocol, entrance.times)), protocol, peer))
+}
+
+/// Resolves when callers are to go elsewhere.
+fn leaving(lifecycle: &Lifecycle) -> impl Future<Output = ()> + use<> {
+    let mut phases = lifecycle.subscribe();
+    async move {
+        // Without a lifecycle the server is gone, and the connection with it.
+        let _ = phases.wait_for(|phase| *phase >= Phase::Leaving).await;
+    }
 }
 
 async fn shake_hands(tls: &TlsAcceptor, stream: TcpStream) -> io::Result<tokio_rustls::server::TlsStream<TcpStream>> {

@@ -3,6 +3,7 @@
 
 mod crowds;
 mod frames;
+mod goodbye;
 mod heads;
 mod http2;
 mod slow;

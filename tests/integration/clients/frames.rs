@@ -16,6 +16,7 @@ pub const HEADERS: u8 = 1;
 pub const RST_STREAM: u8 = 3;
 pub const SETTINGS: u8 = 4;
 pub const PING: u8 = 6;
+pub const GOAWAY: u8 = 7;
 pub const CONTINUATION: u8 = 9;
 
 pub const END_STREAM: u8 = 1;
@@ -68,6 +69,16 @@ impl Http2 {
             Some(Frame { kind: head[3], stream, payload })
         })
         .await
+    }
+
+    /// The next frame that is wanted.
+    pub async fn until(&mut self, wanted: impl Fn(&Frame) -> bool) -> Frame {
+        loop {
+            let frame = self.receive().await.expect("the connection is kept");
+            if wanted(&frame) {
+                return frame;
+            }
+        }
     }
 
     /// Waits until the server has closed the connection.
