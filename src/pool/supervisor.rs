@@ -136,8 +136,13 @@ impl Watch {
         let reason = expected.unwrap_or(DeathReason::Crashed);
         *self.ended.lock().unwrap_or_else(std::sync::PoisonError::into_inner).entry(reason.name()).or_default() += 1;
         metrics::worker_died((&self.settings.model, self.settings.version), reason);
+        // Whoever had a call on it may have seen the end first, and said so in the log.
+        match reason {
+            DeathReason::Crashed => self.health.worker_failed(format!("a worker died ({status})")),
+            DeathReason::TimedOut => self.health.worker_failed("a worker did not stop at a deadline".to_owned()),
+            DeathReason::Memory | DeathReason::Retired | DeathReason::Stopped => {}
+        }
         if expected.is_none() {
-            self.health.worker_failed(format!("a worker died ({status})"));
             tracing::warn!(
                 model.name = %self.settings.model,
                 model.version = self.settings.version,

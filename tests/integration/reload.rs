@@ -3,6 +3,7 @@
 mod api;
 mod credentials;
 mod folders;
+mod told;
 mod under_load;
 
 use std::fs;

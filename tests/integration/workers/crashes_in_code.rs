@@ -100,6 +100,25 @@ async fn a_quarantine_ends_and_can_be_off() {
 }
 
 #[tokio::test]
+async fn a_quarantine_holds_as_many_as_it_may() {
+    let model = "small_quarantine";
+    let server = setup(model).settings(|settings| settings.limits.quarantine_entries = 1).start().await;
+    let held = || async { server.metrics().await.sum("rscore_quarantine_entries", &[("model", model)]) };
+    for (x, died) in [(1, 2.0), (2, 4.0)] {
+        ask(&server, model, "quits", x).await.is_problem(502, "model-crashed");
+        counted(&server, "rscore_worker_deaths_total", model, "crashed", died).await;
+        assert_eq!(held().await, 1.0);
+    }
+    let refused = ask(&server, model, "quits", 2).await;
+    refused.is_problem(502, "model-crashed");
+    assert!(refused.header("retry-after").is_some(), "it was not tried");
+    // The first was forgotten for the second, and costs workers again.
+    ask(&server, model, "quits", 1).await.is_problem(502, "model-crashed");
+    counted(&server, "rscore_worker_deaths_total", model, "crashed", 6.0).await;
+    assert_eq!(held().await, 1.0);
+}
+
+#[tokio::test]
 async fn the_log_names_the_digest_that_a_refusal_names() {
     let model = "digested";
     let program = setup(model).run().await;
