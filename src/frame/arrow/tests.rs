@@ -18,14 +18,9 @@ use crate::error::{CellError, Error, Kind, Result};
 use crate::frame::parquet::{ParquetDecoder, ParquetEncoder};
 use crate::frame::schema::{Column, ColumnType, Schema, UnknownColumns};
 use crate::frame::stream::{Chunk, Decoder, Encoder, OnMisfit, StreamOptions};
+use crate::frame::testing::{STREAM, read};
 
-const OPTIONS: StreamOptions = StreamOptions {
-    max_record_bytes: 1000,
-    max_message_bytes: 100_000,
-    chunk_bytes: 1 << 20,
-    on_misfit: OnMisfit::Fail,
-    non_finite_strings: false,
-};
+const OPTIONS: StreamOptions = StreamOptions { max_message_bytes: 100_000, ..STREAM };
 
 fn schema() -> Schema {
     let mut columns: Vec<Column> = [
@@ -56,24 +51,6 @@ fn encoded(mut encoder: impl Encoder, batches: &[RecordBatch]) -> Vec<u8> {
     }
     encoder.finish(&mut out).unwrap();
     out
-}
-
-fn drain(decoder: &mut dyn Decoder, max_rows: usize, chunks: &mut Vec<Chunk>) -> Result<()> {
-    while let Some(chunk) = decoder.next_chunk(max_rows)? {
-        chunks.push(chunk);
-    }
-    Ok(())
-}
-
-fn read(mut decoder: impl Decoder, pieces: &[&[u8]], max_rows: usize) -> Result<Vec<Chunk>> {
-    let mut chunks = Vec::new();
-    for piece in pieces {
-        decoder.push(piece)?;
-        drain(&mut decoder, max_rows, &mut chunks)?;
-    }
-    decoder.finish()?;
-    drain(&mut decoder, max_rows, &mut chunks)?;
-    Ok(chunks)
 }
 
 /// The chunks of the batches through both formats, which agree.

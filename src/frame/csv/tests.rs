@@ -10,14 +10,7 @@ use super::*;
 use crate::error::CellError;
 use crate::frame::schema::{Column, ColumnType, UnknownColumns};
 use crate::frame::stream::Encoder;
-
-const OPTIONS: StreamOptions = StreamOptions {
-    max_record_bytes: 1000,
-    max_message_bytes: 1 << 20,
-    chunk_bytes: 1 << 20,
-    on_misfit: OnMisfit::Fail,
-    non_finite_strings: false,
-};
+use crate::frame::testing::{STREAM as OPTIONS, read};
 
 fn schema() -> Schema {
     let mut columns = vec![
@@ -33,19 +26,7 @@ fn schema() -> Schema {
 
 /// The chunks of a body that comes in these pieces.
 fn chunks(pieces: &[&[u8]], max_rows: usize, options: StreamOptions) -> Result<Vec<Chunk>> {
-    let mut decoder = CsvDecoder::new(Arc::new(schema()), options);
-    let mut chunks = Vec::new();
-    for piece in pieces {
-        decoder.push(piece)?;
-        while let Some(chunk) = decoder.next_chunk(max_rows)? {
-            chunks.push(chunk);
-        }
-    }
-    decoder.finish()?;
-    while let Some(chunk) = decoder.next_chunk(max_rows)? {
-        chunks.push(chunk);
-    }
-    Ok(chunks)
+    read(CsvDecoder::new(Arc::new(schema()), options), pieces, max_rows)
 }
 
 fn batch(body: &str) -> RecordBatch {

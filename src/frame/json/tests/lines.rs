@@ -8,31 +8,14 @@ use proptest::prelude::*;
 use super::*;
 use crate::error::Result;
 use crate::frame::json::LinesDecoder;
-use crate::frame::stream::{Chunk, Decoder, OnMisfit, StreamOptions};
+use crate::frame::stream::{Chunk, OnMisfit, StreamOptions};
+use crate::frame::testing::{STREAM, read};
 
-const LINES: StreamOptions = StreamOptions {
-    max_record_bytes: 100,
-    max_message_bytes: 1 << 20,
-    chunk_bytes: 1 << 20,
-    on_misfit: OnMisfit::Fail,
-    non_finite_strings: false,
-};
+const LINES: StreamOptions = StreamOptions { max_record_bytes: 100, ..STREAM };
 
 fn chunks(pieces: &[&[u8]], max_rows: usize, options: StreamOptions) -> Result<Vec<Chunk>> {
-    let mut decoder =
-        LinesDecoder::new(Arc::new(schema(&[("x", ColumnType::Double), ("s", ColumnType::Character)])), options);
-    let mut chunks = Vec::new();
-    for piece in pieces {
-        decoder.push(piece)?;
-        while let Some(chunk) = decoder.next_chunk(max_rows)? {
-            chunks.push(chunk);
-        }
-    }
-    decoder.finish()?;
-    while let Some(chunk) = decoder.next_chunk(max_rows)? {
-        chunks.push(chunk);
-    }
-    Ok(chunks)
+    let schema = schema(&[("x", ColumnType::Double), ("s", ColumnType::Character)]);
+    read(LinesDecoder::new(Arc::new(schema), options), pieces, max_rows)
 }
 
 #[test]
