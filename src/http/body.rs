@@ -1,6 +1,7 @@
 //! Reading a body: bounded in bytes, in time, and in its share of the memory
 //! for bodies.
 
+use std::error::Error as _;
 use std::time::Duration;
 
 use actix_web::dev::Payload;
@@ -110,6 +111,11 @@ pub(crate) fn is_known_to_fit(headers: &HeaderMap, limit: usize) -> bool {
 
 fn declared_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
+}
+
+/// Whether an error is that of [`broken`].
+pub(crate) fn is_broken(error: &Error) -> bool {
+    error.source().is_some_and(|cause| cause.is::<PayloadError>())
 }
 
 pub(crate) fn broken(cause: PayloadError) -> Error {

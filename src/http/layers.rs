@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::Payload;
-use actix_web::http::StatusCode;
+use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::FutureExt;
@@ -50,13 +50,19 @@ pub(crate) async fn answer(request: HttpRequest, payload: Payload, target: Targe
     // The exchange is not used after a panic but for its id and its record.
     let outcome = AssertUnwindSafe(authorise_and_run(&mut exchange, target)).catch_unwind().await;
     let outcome = outcome.unwrap_or_else(|panic| Err(panicked(panic.as_ref()).into()));
-    let response = match outcome {
+    let is_broken = outcome.as_ref().is_err_and(|failure| body::is_broken(&failure.error));
+    let mut response = match outcome {
         Ok(response) => response,
         Err(failure) => {
             exchange.record.failed(&failure.error);
             respond::problem(&failure, &exchange.record.request_id, exchange.state.expose_model_errors)
         }
     };
+    if is_broken {
+        // Where the next request would begin nobody knows, and nothing more comes of this body.
+        response.head_mut().set_connection_type(ConnectionType::Close);
+        return finish(exchange, response, None);
+    }
     let unread = body::discard(exchange.payload.take(), exchange.request.headers()).await;
     finish(exchange, response, unread)
 }
@@ -129,7 +135,7 @@ fn finish(mut exchange: Exchange, response: HttpResponse, unread: Option<Payload
     head.headers_mut().insert(request_id::X_REQUEST_ID, request_id::header_value(&exchange.record.request_id));
     // Who connects again comes to where the load balancer sends it.
     if exchange.state.lifecycle.phase() >= Phase::Leaving {
-        head.head_mut().set_connection_type(actix_web::http::ConnectionType::Close);
+        head.head_mut().set_connection_type(ConnectionType::Close);
     }
     match exchange.rest {
         Some(rest) => head.set_body(ReplyBody::streamed(rest, exchange.record, exchange.underway)),

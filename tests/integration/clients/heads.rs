@@ -18,7 +18,7 @@ async fn heads_are_bounded_in_number_and_size() {
         // The server may have had enough before all is sent.
         let _ = connection.stream.write_all(head.as_bytes()).await;
         let answer = rest(&mut connection).await;
-        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{answer}");
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer}");
         witness(&server).await;
     }
 }
@@ -36,6 +36,34 @@ async fn odd_requests_get_an_answer_of_their_own() {
         connection.write(malformed.as_bytes()).await;
         let answer = rest(&mut connection).await;
         assert!(answer.starts_with("HTTP/1.1 400"), "{malformed:?}: {answer}");
+        // docs/http.md says so of heads that can't be read.
+        assert!(answer.contains("content-length: 0\r\n") && answer.ends_with("\r\n\r\n"), "{answer}");
+    }
+    witness(&server).await;
+}
+
+#[tokio::test]
+async fn a_body_whose_chunks_are_broken_is_told_so() {
+    let server = setup().run().await;
+    for (media_type, chunks) in [
+        ("application/json", "zz\r\nabc\r\n"),
+        ("application/json", "3\r\n[{\"\r\n-1\r\n"),
+        ("text/csv", "4\r\nx\n1\n\r\n9z\r\n"),
+    ] {
+        let request = server.authorised(Request::predict(MODEL, "").without("Content-Length"));
+        let request = request.header("Content-Type", media_type).header("Transfer-Encoding", "chunked");
+        let (head, (first, last)) = (request.head(), chunks.as_bytes().split_at(1));
+        for pieces in [vec![&head, chunks.as_bytes()], vec![&head, first, last]] {
+            let mut connection = server.connect().await;
+            for piece in pieces {
+                connection.write(piece).await;
+            }
+            let reply = within_deadline("an answer", read_reply(&mut connection.stream, "POST")).await;
+            let problem = reply.is_problem(400, "malformed");
+            assert!(problem["detail"].as_str().unwrap().contains("framing is broken"), "{problem}");
+            assert_eq!(reply.header("connection"), Some("close"), "{chunks:?}");
+            rest(&mut connection).await;
+        }
     }
     witness(&server).await;
 }
