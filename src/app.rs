@@ -10,7 +10,6 @@ mod remote;
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +22,6 @@ use self::generations::Generations;
 use self::reload::{Reloader, ReloaderParts};
 pub use self::remote::open_mirror;
 use self::remote::{Remote, fill_and_follow};
-use crate::cgroup::Allowance;
 use crate::config::Settings;
 use crate::http::{HttpParts, Server};
 use crate::lifecycle::{Background, Drained, Lifecycle, Phase};
@@ -121,7 +119,7 @@ impl Application {
             }),
         })?;
 
-        let sizing = sizing(&settings, found.versions.len());
+        let sizing = Sizing::of_this_process(&settings.workers, found.versions.len());
         let workers = sizing.workers;
         let context = Arc::new(LoadContext {
             executable,
@@ -246,17 +244,6 @@ impl Application {
             None => drained,
         }
     }
-}
-
-/// Workers per version and scoring slots over all, before memory is looked at: one
-/// per core that the control group allows unless told otherwise.
-pub fn worker_count(settings: &Settings) -> usize {
-    sizing(settings, 1).workers
-}
-
-fn sizing(settings: &Settings, versions: usize) -> Sizing {
-    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    Sizing::new(&settings.workers, &Allowance::of_this_process(), cores, versions)
 }
 
 async fn keep_up_metrics() {

@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use self::arguments::SettingsArguments;
-use crate::config::{ConfigError, Environment, FlagValue, Loaded, Purpose, Sources, load};
+use crate::config::{ConfigError, Environment, FlagValue, Loaded, Purpose, Settings, Sources, load};
 use crate::telemetry::{build, logging};
 
 /// Exit code for a configuration with mistakes: `EX_USAGE` of BSD's `sysexits.h`.
@@ -98,14 +98,8 @@ fn dispatch(command: Command) -> ExitCode {
                 with_logging(loaded, |loaded| serve::run(&arguments, loaded.settings))
             })
         }
-        Command::Check(arguments) => with_settings(&arguments.settings, arguments.flags(), Purpose::Tool, |loaded| {
-            with_logging(loaded, |loaded| check::run(&arguments, loaded.settings))
-        }),
-        Command::Capacity(arguments) => {
-            with_settings(&arguments.settings, arguments.flags(), Purpose::Tool, |loaded| {
-                with_logging(loaded, |loaded| capacity::run(&arguments, loaded.settings))
-            })
-        }
+        Command::Check(arguments) => try_out(&arguments.trial, |settings| check::run(&arguments, settings)),
+        Command::Capacity(arguments) => try_out(&arguments.trial, |settings| capacity::run(&arguments, settings)),
         Command::Models(arguments) => {
             with_settings(arguments.settings(), Vec::new(), Purpose::Tool, |loaded| match arguments.draws() {
                 true => models::run(&arguments, &loaded.settings),
@@ -153,6 +147,13 @@ fn with_settings(
         Ok(loaded) => go_on(loaded),
         Err(error) => bad_configuration(&error),
     }
+}
+
+/// Loads the settings of a trial, starts the log, and goes on.
+fn try_out(arguments: &trial::TrialArguments, go_on: impl FnOnce(Settings) -> ExitCode) -> ExitCode {
+    with_settings(&arguments.settings, arguments.flags(), Purpose::Tool, |loaded| {
+        with_logging(loaded, |loaded| go_on(loaded.settings))
+    })
 }
 
 /// Starts the log and goes on.

@@ -19,4 +19,6 @@ pub mod schema;
 pub mod stream;
 pub(crate) mod table;
 pub(crate) mod temporal;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod whole;

@@ -92,9 +92,7 @@ impl PoolSettings {
             return;
         };
         let fit = share.workers(zygote);
-        if sizing.follows_memory {
-            self.size = self.size.min(fit);
-        }
+        self.size = self.size.min(sizing.workers_beside(zygote));
         let bounds = share.bounds(zygote, self.size);
         let told = format!("{} workers: {}, memory allows {fit}", self.size, sizing.reason);
         if self.upkeep.max_rss_bytes == 0 {

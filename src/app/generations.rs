@@ -65,13 +65,13 @@ impl Generations {
         self.lock().push(generation);
     }
 
-    /// Waits until a version has at most the generation that serves: one more may
-    /// then be loaded, so that a version never has more than two.
-    pub(super) async fn room_for(&self, key: &Key) {
+    /// Waits until a version, or each of them, has at most the generation that serves:
+    /// one more may then be loaded, so that no version ever has more than two.
+    pub(super) async fn room_for(&self, key: Option<&Key>) {
         loop {
             // Registered before the look: a drain that ends in between still wakes us.
             let drained = self.shared.drained.notified();
-            if !self.lock().iter().any(|entry| entry.retired && entry.key == *key) {
+            if !self.lock().iter().any(|entry| entry.retired && key.is_none_or(|key| entry.key == *key)) {
                 return;
             }
             drained.await;

@@ -4,18 +4,20 @@
 
 mod attempt;
 mod looking;
+mod turns;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
 use self::attempt::{Attempt, attempt};
 use self::looking::Looking;
+use self::turns::{Turn, Turns};
 use super::generations::{Generation, Generations};
 use crate::error::{Error, Kind, Result};
 use crate::model::repository::Entry;
@@ -50,8 +52,8 @@ pub(super) struct Reloader {
     next_look: Option<Instant>,
     /// What was passed over at the last look, to be said once.
     ignored: Vec<String>,
-    permits: Arc<Semaphore>,
-    attempts: JoinSet<(Key, u64, Attempt)>,
+    turns: Turns,
+    attempts: JoinSet<Ended>,
     running: BTreeMap<Key, Running>,
     started: u64,
     /// Number of each version's last generation.
@@ -65,6 +67,14 @@ struct Running {
     waiting: Vec<oneshot::Sender<Outcome>>,
     /// What was asked for meanwhile; all of it becomes one load.
     next: Option<Next>,
+}
+
+/// A load that came to its end.
+struct Ended {
+    key: Key,
+    id: u64,
+    attempt: Attempt,
+    turn: Turn,
 }
 
 struct Next {
@@ -85,8 +95,8 @@ impl Reloader {
     pub(super) fn new(parts: ReloaderParts, found: &Snapshot) -> Self {
         let ReloaderParts { context, catalog, generations, inbox, loaded } = parts;
         let models = &context.settings.models;
-        // Reading a model keeps a core busy: more at once would only make each late.
-        let permits = Arc::new(Semaphore::new(context.workers.max(2)));
+        let memory_is_limited = context.upkeep.sizing.memory.is_some();
+        let turns = Turns::new(context.workers, memory_is_limited, generations.clone());
         let mut reloader = Self {
             watcher: Watcher::new(models.settle),
             looking: Looking::new(models.path.clone()),
@@ -98,7 +108,7 @@ impl Reloader {
             loaded,
             first: BTreeSet::new(),
             ignored: Vec::new(),
-            permits,
+            turns,
             attempts: JoinSet::new(),
             running: BTreeMap::new(),
             started: 0,
@@ -233,15 +243,12 @@ impl Reloader {
         self.catalog.begin(&key.0, key.1);
         self.started += 1;
         let id = self.started;
-        let served = match forced {
-            true => None,
-            false => self.served_digest(&key),
-        };
-        let (context, permits, generations) = (self.context.clone(), self.permits.clone(), self.generations.clone());
-        let task_key = key.clone();
+        let served = self.served_digest(&key);
+        let (context, turns, task_key) = (self.context.clone(), self.turns.clone(), key.clone());
         let abort = self.attempts.spawn(async move {
-            generations.room_for(&task_key).await;
-            (task_key, id, attempt(entry, served, &context, &permits).await)
+            let turn = turns.take(&task_key, served.is_some()).await;
+            let attempt = attempt(entry, served.filter(|_| !forced), &context).await;
+            Ended { key: task_key, id, attempt, turn }
         });
         self.running.insert(key, Running { id, abort, waiting, next: None });
     }
@@ -254,9 +261,10 @@ impl Reloader {
         })
     }
 
-    fn ended(&mut self, ended: Result<(Key, u64, Attempt), JoinError>) {
-        // Who is given up was removed from the books before.
-        let Ok((key, id, attempt)) = ended else { return };
+    fn ended(&mut self, ended: Result<Ended, JoinError>) {
+        // Who is given up was removed from the books before. The turn lasts to the end of
+        // this: what is replaced is then on its way out.
+        let Ok(Ended { key, id, attempt, turn: _turn }) = ended else { return };
         let Some(Running { waiting, next, .. }) = self.take_running(&key, id) else {
             if let Attempt::Loaded(loaded, _) = attempt {
                 tokio::spawn(async move { loaded.pool.stop().await });

@@ -15,15 +15,11 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use self::load::Level;
-use super::arguments::{SettingsArguments, flag_value};
+use super::trial::TrialArguments;
 use super::{output, trial};
-use crate::app;
-use crate::config::reference::flag_help;
-use crate::config::{FlagValue, Settings, worker_environment};
-use crate::lifecycle::Background;
-use crate::pool::{Upkeep, memory};
-use crate::scoring::load::{LoadContext, load as load_version};
-use crate::scoring::slots::ScoringSlots;
+use crate::config::Settings;
+use crate::pool::memory;
+use crate::scoring::load::load as load_version;
 
 /// Measure how many requests a model can answer here, and what to ask of a cluster for it
 #[derive(Debug, Clone, Args)]
@@ -31,14 +27,9 @@ use crate::scoring::slots::ScoringSlots;
     rscore capacity models/boston/1\n  \
     rscore capacity models/boston/1 --rows 100 --callers 1,4,16 --chart capacity.svg")]
 pub struct CapacityArguments {
-    /// Folder of the version, the one that holds model.rds
-    #[arg(value_name = "DIR")]
-    pub directory: PathBuf,
-    /// Where settings come from.
+    /// What is measured.
     #[command(flatten)]
-    pub settings: SettingsArguments,
-    #[arg(long, value_name = "COUNT", help = flag_help("workers.count"))]
-    workers: Option<String>,
+    pub trial: TrialArguments,
     /// Rows of each request
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     rows: u32,
@@ -58,13 +49,6 @@ pub struct CapacityArguments {
     chart: Option<PathBuf>,
 }
 
-impl CapacityArguments {
-    /// The flags that stand for settings.
-    pub fn flags(&self) -> Vec<FlagValue> {
-        flag_value("workers.count", "--workers", self.workers.as_ref()).into_iter().collect()
-    }
-}
-
 /// What was measured.
 struct Measured {
     model: String,
@@ -75,17 +59,19 @@ struct Measured {
     /// Memory of all processes of the model under the highest load, in bytes; what
     /// they share counts once.
     memory: u64,
+    /// Of it, what the process that forks the workers has.
+    zygote: u64,
 }
 
 /// Measures, and prints the report.
 pub fn run(arguments: &CapacityArguments, settings: Settings) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return output::fail(&format!("the runtime can't be started: {error}")),
-    };
-    let measured = match runtime.block_on(measure(arguments, settings)) {
+    let directory = &arguments.trial.directory;
+    let measured = trial::run(async {
+        measure(arguments, &settings).await.map_err(|reason| format!("{}: {reason}", directory.display()))
+    });
+    let measured = match measured {
         Ok(measured) => measured,
-        Err(reason) => return output::fail(&format!("{}: {reason}", arguments.directory.display())),
+        Err(code) => return code,
     };
     if let Some(path) = &arguments.chart
         && let Err(error) = chart::draw(&measured, path)
@@ -95,22 +81,13 @@ pub fn run(arguments: &CapacityArguments, settings: Settings) -> ExitCode {
     output::print(&report::render(&measured, recommend::recommend(&measured)))
 }
 
-async fn measure(arguments: &CapacityArguments, settings: Settings) -> Result<Measured, String> {
-    let workers = app::worker_count(&settings);
-    let (model, version) = trial::model_and_version(&arguments.directory);
+async fn measure(arguments: &CapacityArguments, settings: &Settings) -> Result<Measured, String> {
+    let directory = &arguments.trial.directory;
+    let (model, version) = trial::model_and_version(directory);
     let progress = progress(arguments.callers.len());
     progress.set_message(format!("loading {model}"));
-    let context = LoadContext {
-        executable: std::env::current_exe().map_err(|error| error.to_string())?,
-        environment: worker_environment(&settings.workers),
-        workers,
-        upkeep: Upkeep::from(&settings.workers),
-        slots: ScoringSlots::new(workers),
-        settings,
-        // A panic of a background task here is seen as what waits for it in vain.
-        background: Background::new(),
-    };
-    let loaded = load_version(&model, version, arguments.directory.clone(), &context)
+    let context = trial::context(settings, usize::MAX)?;
+    let loaded = load_version(&model, version, directory.clone(), &context)
         .await
         .map_err(|error| format!("can't be served: {error}"))?;
     let inputs = trial::inputs(&loaded, arguments.rows as usize)?
@@ -123,9 +100,11 @@ async fn measure(arguments: &CapacityArguments, settings: Settings) -> Result<Me
         progress.inc(1);
     }
     let memory = loaded.pool.process_ids().into_iter().map(memory::proportional_bytes).sum();
+    let zygote = trial::zygote_bytes(&loaded);
+    let workers = context.upkeep.sizing.workers_beside(zygote);
     progress.finish_and_clear();
     loaded.pool.stop().await;
-    Ok(Measured { model, version, workers, rows: arguments.rows, levels, memory })
+    Ok(Measured { model, version, workers, rows: arguments.rows, levels, memory, zygote })
 }
 
 /// A bar on a terminal, nothing elsewhere.

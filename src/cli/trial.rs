@@ -1,12 +1,78 @@
-//! What commands that try a model out share: its name, and rows to score.
+//! What commands that try a model out share: their arguments, what they load it
+//! with, its name, and rows to score.
 
-use std::path::Path;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use arrow_array::RecordBatch;
+use clap::Args;
 
+use super::arguments::{SettingsArguments, flag_value};
+use super::output;
+use crate::config::reference::flag_help;
+use crate::config::{FlagValue, Settings, worker_environment};
 use crate::frame::rows;
 use crate::frame::schema::Inputs;
-use crate::scoring::load::LoadedVersion;
+use crate::lifecycle::Background;
+use crate::pool::{Sizing, Upkeep, memory};
+use crate::scoring::load::{LoadContext, LoadedVersion};
+use crate::scoring::slots::ScoringSlots;
+
+/// What is tried out.
+#[derive(Debug, Clone, Args)]
+pub struct TrialArguments {
+    /// Folder of the version, the one that holds model.rds
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+    /// Where settings come from.
+    #[command(flatten)]
+    pub settings: SettingsArguments,
+    #[arg(long, value_name = "COUNT", help = flag_help("workers.count"))]
+    workers: Option<String>,
+}
+
+impl TrialArguments {
+    /// The flags that stand for settings.
+    pub fn flags(&self) -> Vec<FlagValue> {
+        flag_value("workers.count", "--workers", self.workers.as_ref()).into_iter().collect()
+    }
+}
+
+/// Runs a trial on a runtime of its own.
+///
+/// # Errors
+/// The exit code, after what went wrong was said.
+pub fn run<T>(trial: impl Future<Output = Result<T, String>>) -> Result<T, ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| output::fail(&format!("the runtime can't be started: {error}")))?;
+    runtime.block_on(trial).map_err(|reason| output::fail(&reason))
+}
+
+/// How a server that has only this version would load it, with at most so many
+/// workers.
+///
+/// # Errors
+/// The program does not know where it is.
+pub fn context(settings: &Settings, most_workers: usize) -> Result<LoadContext, String> {
+    let sizing = Sizing::of_this_process(&settings.workers, 1);
+    let workers = sizing.workers.min(most_workers);
+    Ok(LoadContext {
+        executable: std::env::current_exe().map_err(|error| error.to_string())?,
+        environment: worker_environment(&settings.workers),
+        workers,
+        upkeep: Upkeep { sizing, ..Upkeep::from(&settings.workers) },
+        slots: ScoringSlots::new(workers),
+        settings: settings.clone(),
+        // A panic of a background task here is seen as what waits for it in vain.
+        background: Background::new(),
+    })
+}
+
+/// Size of the process that forks a version's workers, in bytes.
+pub fn zygote_bytes(loaded: &LoadedVersion) -> u64 {
+    loaded.pool.process_ids().first().copied().map_or(0, memory::resident_bytes)
+}
 
 /// Name and version of a bundle: the names of its folders, as in a repository.
 pub fn model_and_version(directory: &Path) -> (String, u32) {

@@ -5,7 +5,6 @@ use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use tokio::sync::Semaphore;
 
 use crate::model::repository::Entry;
 use crate::scoring::load::{LoadContext, LoadError, LoadedVersion, load_bundle, open};
@@ -21,14 +20,7 @@ pub(super) enum Attempt {
 }
 
 /// Loads a version, unless its bundle has the digest `served`.
-pub(super) async fn attempt(
-    entry: Entry,
-    served: Option<String>,
-    context: &LoadContext,
-    permits: &Semaphore,
-) -> Attempt {
-    // The semaphore is never closed.
-    let _permit = permits.acquire().await;
+pub(super) async fn attempt(entry: Entry, served: Option<String>, context: &LoadContext) -> Attempt {
     let started = Instant::now();
     match AssertUnwindSafe(load_unless(entry, served, context)).catch_unwind().await {
         Ok(Ok(Some(loaded))) => Attempt::Loaded(Box::new(loaded), started.elapsed()),

@@ -10,7 +10,6 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::progress::{Shown, Style};
 use super::{CANCELLED, CommonArguments, OVER_THRESHOLD, RUN_AGAIN, flag_help, output, read_job, refuse};
-use crate::app;
 use crate::batch::report::summary;
 use crate::batch::run::shard::Identity;
 use crate::batch::run::stop::{Stop, Stopper, stop};
@@ -19,7 +18,7 @@ use crate::batch::sites::Opener;
 use crate::config::{EngineVariables, ProviderVariables, Settings, worker_environment};
 use crate::http;
 use crate::lifecycle::Background;
-use crate::pool::Upkeep;
+use crate::pool::{Sizing, Upkeep};
 use crate::scoring::load::LoadContext;
 use crate::scoring::slots::ScoringSlots;
 use crate::telemetry::metrics;
@@ -86,7 +85,7 @@ pub fn run(arguments: &RunArguments, settings: Settings) -> ExitCode {
         Some(Ok(listener)) => Some(listener),
         Some(Err(error)) => return refuse(&format!("--admin-listen: {error}")),
     };
-    let workers = app::worker_count(&settings);
+    let workers = Sizing::of_this_process(&settings.workers, 1).workers;
     let background = Background::new();
     let order = Order {
         job,

@@ -94,6 +94,7 @@ mod tests {
             rows: 1,
             levels: [1, 4, 16].map(level).to_vec(),
             memory: 0,
+            zygote: 0,
         };
         let mut svg = String::new();
         render(&measured, &mut svg).expect("a picture");

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::Measured;
 use super::load::Level;
+use crate::pool::MemoryShare;
 
 /// A level that reaches this part of the best rate is good enough: more callers
 /// only wait longer.
@@ -11,9 +12,6 @@ const ENOUGH: f64 = 0.95;
 
 /// Part of the best rate that a pod should carry before another is added.
 const HEADROOM: f64 = 0.7;
-
-/// Memory for the server's own process, in bytes.
-const FRONT_END: u64 = 128 << 20;
 
 /// Memory limits are multiples of this, in bytes.
 const STEP: u64 = 64 << 20;
@@ -38,7 +36,9 @@ pub(super) fn recommend(measured: &Measured) -> Option<Recommendation> {
     let best = measured.levels.iter().map(|level| level.rate).fold(0.0, f64::max);
     let level = *measured.levels.iter().find(|level| level.rate >= ENOUGH * best)?;
     // Half as much again: models take more while requests are large, and R collects late.
-    let memory = (measured.memory + measured.memory / 2 + FRONT_END).div_ceil(STEP) * STEP;
+    let generation = measured.memory + measured.memory / 2;
+    let limit = MemoryShare::limit_for(generation, measured.zygote, measured.workers);
+    let memory = limit.div_ceil(STEP) * STEP;
     // One call beyond the one that runs, and no less than an autoscaler can see.
     let queue_age = (2 * level.score).max(Duration::from_millis(10));
     Some(Recommendation { level, workers: measured.workers, memory, requests_per_pod: HEADROOM * best, queue_age })
@@ -62,18 +62,19 @@ mod tests {
             rows: 1,
             levels: vec![level(1, 500.0, 2), level(16, 3900.0, 8), level(64, 4000.0, 30), level(128, 3950.0, 60)],
             memory: 200 << 20,
+            zygote: 100 << 20,
         };
         let recommendation = recommend(&measured).expect("levels");
         assert_eq!(recommendation.level.callers, 16);
         assert_eq!(recommendation.queue_age, Duration::from_millis(16));
-        assert_eq!(recommendation.memory, 448 << 20, "200 + 100 + 128 MiB, in steps of 64");
+        assert_eq!(recommendation.memory, 832 << 20, "twice 200 + 100 MiB, 128 beside them, a tenth to spare");
         assert!((recommendation.requests_per_pod - 2800.0).abs() < 1e-9);
     }
 
     #[test]
     fn nothing_is_recommended_without_measurements() {
-        let measured =
-            Measured { model: "m".to_owned(), version: 1, workers: 1, rows: 1, levels: Vec::new(), memory: 0 };
+        let (model, levels) = ("m".to_owned(), Vec::new());
+        let measured = Measured { model, version: 1, workers: 1, rows: 1, levels, memory: 0, zygote: 0 };
         assert_eq!(recommend(&measured), None);
     }
 }
