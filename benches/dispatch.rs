@@ -13,6 +13,7 @@ use rscore::scoring::batching::{self, BatchLimits, Situation};
 use rscore::scoring::cost::CostModel;
 use rscore::scoring::pacing::{self, Moment};
 use rscore::scoring::queue::{Entry, Queue, QueueLimits};
+use rscore::telemetry::context::RequestContext;
 use rscore::worker::protocol::{PREAMBLE, ScoreCall, WorkerRequest, parse_preamble};
 use tokio::sync::oneshot;
 
@@ -106,7 +107,7 @@ fn entry() -> Entry {
         rows: 1,
         deadline: now + Duration::from_secs(30),
         arrived: now,
-        request_id: Arc::from("bench"),
+        context: RequestContext::untraced("bench"),
         answer,
     }
 }

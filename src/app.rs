@@ -33,6 +33,7 @@ use crate::scoring::load::LoadContext;
 use crate::scoring::reload::Reloads;
 use crate::scoring::slots::ScoringSlots;
 use crate::telemetry::metrics;
+use crate::telemetry::traces::Traces;
 
 /// What an application is made of.
 pub struct Parts {
@@ -52,6 +53,8 @@ pub struct Parts {
     pub mirror: Option<Mirror>,
     /// Ends the application when a task that it can't do without panics.
     pub background: Background,
+    /// Has requests traced, if they are to be.
+    pub traces: Option<Traces>,
 }
 
 /// A server whose listeners are open.
@@ -79,7 +82,8 @@ impl Application {
     /// # Errors
     /// The repository can't be read, or a listener can't be served.
     pub fn start(parts: Parts) -> io::Result<Self> {
-        let Parts { mut settings, callers, operator, credentials, executable, environment, mirror, background } = parts;
+        let Parts { mut settings, callers, operator, credentials, executable, environment, mirror, background, traces } =
+            parts;
         metrics::install();
         credentials.publish_expiry();
         if let Some(mirror) = &mirror {
@@ -117,6 +121,7 @@ impl Application {
                     metrics::render()
                 }
             }),
+            traces,
         })?;
 
         let sizing = Sizing::of_this_process(&settings.workers, found.versions.len());

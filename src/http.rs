@@ -42,13 +42,14 @@ use tokio::time::timeout;
 use self::admission::Admission;
 use self::connections::Connections;
 pub use self::state::RenderMetrics;
-use self::state::{State, StreamLimits};
+use self::state::{State, StreamLimits, Tracing};
 use crate::auth::Verifier;
 use crate::config::settings::{LimitSettings, ServerSettings};
 use crate::lifecycle::{Drained, Lifecycle, Phase};
 use crate::model::remote::StatusReader;
 use crate::scoring::catalog::Catalog;
 use crate::scoring::reload::Reloads;
+use crate::telemetry::traces::{Scheme, Traces};
 
 /// How long an answered connection may go on sending what nobody reads, so that
 /// the caller gets to see why it was refused; also the time for closing one.
@@ -93,6 +94,8 @@ pub struct HttpParts {
     pub reloads: Reloads,
     /// Writes the metrics of the process.
     pub render_metrics: RenderMetrics,
+    /// Has requests traced, if they are to be.
+    pub traces: Option<Traces>,
 }
 
 /// Both listeners, accepting.
@@ -128,7 +131,9 @@ impl Server {
             reloads,
             repository,
             render_metrics,
+            traces,
         } = parts;
+        let scheme = if tls.is_some() { Scheme::Https } else { Scheme::Http };
         let callers_address = callers.local_addr()?;
         let operator_address = operator.local_addr()?;
         let connections = Connections::new();
@@ -150,6 +155,7 @@ impl Server {
             reloads,
             repository,
             render_metrics,
+            tracing: traces.map(|traces| Tracing { traces, scheme }),
         });
         let drain_timeout = server.drain_timeout;
         let callers = listener::serve(callers, tls, &server, state.clone(), connections.clone())?;

@@ -25,6 +25,7 @@ use arrow_array::RecordBatch;
 use crate::error::Result;
 use crate::frame::schema::Inputs;
 use crate::pool::Health;
+use crate::telemetry::context::RequestContext;
 
 /// One caller's rows, already typed against the model's schemas.
 #[derive(Debug)]
@@ -34,8 +35,8 @@ pub struct ScoreRequest {
     /// When the answer stops being of use; it is then an error of
     /// [`Kind::DeadlineExceeded`](crate::error::Kind::DeadlineExceeded).
     pub deadline: Instant,
-    /// The request's id, for the log.
-    pub request_id: Arc<str>,
+    /// What the log says of the request.
+    pub context: RequestContext,
 }
 
 /// Predictions for one request: as many rows as it had, in its order.
@@ -50,6 +51,17 @@ pub struct Scored {
     pub warnings: Vec<String>,
     /// Where the time went.
     pub times: StageTimes,
+    /// The call that scored them; none when there was none, or several.
+    pub call: Option<Call>,
+}
+
+/// A call of R.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Call {
+    /// Number of the worker, as in the log.
+    pub worker: u64,
+    /// Rows that it scored, those of other requests among them.
+    pub rows: usize,
 }
 
 impl Scored {
@@ -64,6 +76,7 @@ impl Scored {
             unnamed: true,
             warnings: Vec::new(),
             times: StageTimes::default(),
+            call: None,
         }
     }
 }

@@ -27,6 +27,7 @@ fn start(repository: &tempfile::TempDir, background: &Background) -> Application
         environment: Vec::new(),
         mirror: None,
         background: background.clone(),
+        traces: None,
     })
     .unwrap()
 }

@@ -24,6 +24,7 @@ use crate::lifecycle::{Background, Drained};
 use crate::model::remote::{FetchError, Mirror};
 use crate::pool::orphans;
 use crate::store::StoreErrorKind;
+use crate::telemetry::traces::Traces;
 use crate::tls::ServerCertificate;
 use crate::tls::development::DevelopmentFiles;
 
@@ -68,13 +69,25 @@ pub fn run(arguments: &ServeArguments, mut settings: Settings) -> ExitCode {
             return if is_wrong { ExitCode::from(BAD_CONFIGURATION) } else { ExitCode::FAILURE };
         }
     };
+    let traces = match Traces::start(&settings.traces) {
+        Ok(traces) => traces,
+        Err(problem) => {
+            output::complain(&problem);
+            return ExitCode::from(BAD_CONFIGURATION);
+        }
+    };
     match credentials(&settings) {
         Ok(credentials) => {
             let runtime = match runtime() {
                 Ok(runtime) => runtime,
                 Err(error) => return output::fail(&format!("the runtime can't be started: {error}")),
             };
-            match runtime.block_on(serve(settings, credentials, mirror, development)) {
+            let served = runtime.block_on(serve(settings, credentials, mirror, development, traces.clone()));
+            // All requests have ended, and the runtime is there for nobody any more.
+            if let Some(traces) = traces {
+                traces.stop();
+            }
+            match served {
                 Ok(true) => ExitCode::SUCCESS,
                 // The log has said how many were lost.
                 Ok(false) => ExitCode::FAILURE,
@@ -120,6 +133,7 @@ async fn serve(
     credentials: Credentials,
     mirror: Option<Mirror>,
     development: Option<DevelopmentFiles>,
+    traces: Option<Traces>,
 ) -> io::Result<bool> {
     // Before the listeners open, so that a signal in between is not lost.
     let stop = Stop::listen(settings.server.shutdown_delay)?;
@@ -142,6 +156,7 @@ async fn serve(
         environment: worker_environment(&settings.workers),
         mirror,
         background: Background::new(),
+        traces,
         settings: settings.clone(),
     })?;
     let (callers, operator) = (application.callers_address(), application.operator_address());

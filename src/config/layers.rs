@@ -179,6 +179,11 @@ fn from_text(key: &str, text: &str, parts: Vec<String>) -> Json {
     let as_text = || Json::String(text.to_owned());
     match keys::defaults().get(key) {
         Some(Json::Bool(_)) => text.parse::<bool>().map_or_else(|_| as_text(), Json::Bool),
+        // JSON has no numbers that are not finite: they stay text, and are refused.
+        Some(Json::Number(number)) if number.is_f64() => {
+            let number = text.parse::<f64>().ok().and_then(serde_json::Number::from_f64);
+            number.map_or_else(as_text, Json::Number)
+        }
         Some(Json::Number(_)) => text.parse::<u64>().map_or_else(|_| as_text(), Json::from),
         Some(Json::Array(_)) => Json::from(parts),
         _ => as_text(),
@@ -208,7 +213,10 @@ fn from_json(value: &Json) -> ValueKind {
     match value {
         Json::Null => ValueKind::Nil,
         Json::Bool(value) => ValueKind::Boolean(*value),
-        Json::Number(value) => value.as_u64().map_or(ValueKind::Nil, ValueKind::U64),
+        Json::Number(value) => match value.as_u64() {
+            Some(value) => ValueKind::U64(value),
+            None => value.as_f64().map_or(ValueKind::Nil, ValueKind::Float),
+        },
         Json::String(value) => ValueKind::String(value.clone()),
         Json::Array(values) => {
             ValueKind::Array(values.iter().map(|value| Value::new(None, from_json(value))).collect())

@@ -29,6 +29,7 @@ const SWITCH: &str = "true or false";
 const DURATION: &str = "a duration as text, such as 500ms, 30s, 5m or 1h 30m";
 const FILE: &str = "the path of a file";
 const TEXT: &str = "text";
+const RATIO: &str = "a number from 0 to 1";
 
 const fn entry(key: &'static str, expected: &'static str, help: &'static str) -> Entry {
     Entry { key, expected, help }
@@ -310,6 +311,32 @@ pub const ENTRIES: &[Entry] = &[
         TEXT,
         "What is logged: a level (error, warn, info, debug, trace), or levels by module such as info,rscore::http=debug.",
     ),
+    entry(
+        "traces.endpoint",
+        TEXT,
+        "URL of an OpenTelemetry collector that takes OTLP over HTTP, such as http://127.0.0.1:4318. Spans go to \
+         /v1/traces under it, as protobuf. Traces are off without it; OTEL_EXPORTER_OTLP_ENDPOINT does not turn them on.",
+    ),
+    entry(
+        "traces.headers_file",
+        FILE,
+        "File with headers for the collector, one `name: value` a line, such as `authorization: Bearer ...`. It is \
+         read at the start, and its contents are never logged.",
+    ),
+    entry("traces.service_name", TEXT, "The service.name of the spans."),
+    entry(
+        "traces.sample_ratio",
+        RATIO,
+        "Part of the requests that are traced, of those that come without a traceparent. For the others its sampled \
+         flag decides.",
+    ),
+    entry("traces.timeout", DURATION, "How long the collector may take for a batch of spans."),
+    entry("traces.interval", DURATION, "How often spans are sent. A batch of 512 is sent sooner."),
+    entry(
+        "traces.max_queued_spans",
+        COUNT,
+        "Most spans that wait to be sent. More are dropped and counted; a request never waits for a collector.",
+    ),
 ];
 
 /// The text about a key.
@@ -423,6 +450,7 @@ mod tests {
                 ADDRESS => ("[::]:8443".into(), "localhost".into()),
                 COUNT | BYTES => (1.into(), (-1).into()),
                 SWITCH => (true.into(), "yes".into()),
+                RATIO => (0.25.into(), "a quarter".into()),
                 DURATION => ("1h 30m".into(), "soon".into()),
                 text if text.starts_with("a list") => (vec!["a.pem"].into(), "a.pem".into()),
                 text if text.starts_with('"') => ("json".into(), "xml".into()),

@@ -29,6 +29,8 @@ pub struct Settings {
     pub limits: LimitSettings,
     /// What is written to standard error.
     pub log: LogSettings,
+    /// What is sent to an OpenTelemetry collector.
+    pub traces: TraceSettings,
 }
 
 /// `[server]`
@@ -256,6 +258,28 @@ pub struct LogSettings {
     pub filter: String,
 }
 
+/// `[traces]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TraceSettings {
+    /// URL of a collector that takes OTLP over HTTP; nothing is traced without.
+    pub endpoint: Option<String>,
+    /// File with headers for the collector, such as a token.
+    pub headers_file: Option<PathBuf>,
+    /// The `service.name` of all spans.
+    pub service_name: String,
+    /// Part of the requests that are traced, of those whose callers did not decide.
+    pub sample_ratio: f64,
+    /// How long the collector may take for what it is sent.
+    #[serde(with = "super::duration")]
+    pub timeout: Duration,
+    /// How often what was gathered is sent.
+    #[serde(with = "super::duration")]
+    pub interval: Duration,
+    /// Most spans that wait to be sent.
+    pub max_queued_spans: usize,
+}
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -386,6 +410,20 @@ impl Default for LimitSettings {
 impl Default for LogSettings {
     fn default() -> Self {
         Self { format: LogFormat::Pretty, filter: "info".to_owned() }
+    }
+}
+
+impl Default for TraceSettings {
+    fn default() -> Self {
+        Self {
+            endpoint: None,
+            headers_file: None,
+            service_name: "rscore".to_owned(),
+            sample_ratio: 1.0,
+            timeout: Duration::from_secs(10),
+            interval: Duration::from_secs(5),
+            max_queued_spans: 8192,
+        }
     }
 }
 

@@ -40,7 +40,7 @@ pub fn validate(settings: &Settings, purpose: Purpose) -> Vec<Problem> {
 }
 
 fn numbers(settings: &Settings, problems: &mut Vec<Problem>) {
-    let Settings { server, models, store, workers, batching, limits, .. } = settings;
+    let Settings { server, models, store, workers, batching, limits, traces, .. } = settings;
     for (key, value, least, most) in [
         ("server.threads", server.threads, 0, 1024),
         ("server.max_connections", server.max_connections, 1, 1_000_000),
@@ -66,6 +66,7 @@ fn numbers(settings: &Settings, problems: &mut Vec<Problem>) {
         ("limits.max_reply_bytes", limits.max_reply_bytes, 1, MAX_32_BIT),
         // Each is compared with what comes, so there must not be too many.
         ("limits.quarantine_entries", limits.quarantine_entries, 0, 10_000),
+        ("traces.max_queued_spans", traces.max_queued_spans, 1, 1_000_000),
     ] {
         if value < least || value > most {
             problems.push(Problem::rule(key, format!("got {value}, expected {least} to {most}")));
@@ -74,7 +75,7 @@ fn numbers(settings: &Settings, problems: &mut Vec<Problem>) {
 }
 
 fn durations(settings: &Settings, problems: &mut Vec<Problem>) {
-    let Settings { server, auth, models, store, workers, batching, limits, .. } = settings;
+    let Settings { server, auth, models, store, workers, batching, limits, traces, .. } = settings;
     for (key, value, least, most) in [
         ("server.keep_alive", server.keep_alive, MILLISECOND, HOUR),
         ("server.head_timeout", server.head_timeout, MILLISECOND, HOUR),
@@ -102,6 +103,8 @@ fn durations(settings: &Settings, problems: &mut Vec<Problem>) {
         ("workers.zygote_timeout", workers.zygote_timeout, Duration::from_millis(100), HOUR),
         ("limits.quarantine_time", limits.quarantine_time, Duration::ZERO, DAY),
         ("workers.interrupt_grace", workers.interrupt_grace, Duration::ZERO, Duration::from_secs(60)),
+        ("traces.timeout", traces.timeout, MILLISECOND, HOUR),
+        ("traces.interval", traces.interval, MILLISECOND, HOUR),
     ] {
         if value < least || value > most {
             let [value, least, most] = [value, least, most].map(duration::format);
@@ -111,7 +114,7 @@ fn durations(settings: &Settings, problems: &mut Vec<Problem>) {
 }
 
 fn texts(settings: &Settings, problems: &mut Vec<Problem>) {
-    let Settings { auth, log, .. } = settings;
+    let Settings { auth, log, traces, .. } = settings;
     for (key, text) in [("auth.issuer", &auth.issuer), ("auth.audience", &auth.audience)] {
         if text.as_ref().is_some_and(|text| text.trim().is_empty()) {
             problems.push(Problem::rule(key, "is empty; leave it out when tokens need not carry it"));
@@ -120,6 +123,45 @@ fn texts(settings: &Settings, problems: &mut Vec<Problem>) {
     if let Err(message) = check_filter(&log.filter) {
         problems.push(Problem::rule("log.filter", message));
     }
+    if !(0.0..=1.0).contains(&traces.sample_ratio) {
+        problems.push(Problem::rule("traces.sample_ratio", format!("got {}, expected 0 to 1", traces.sample_ratio)));
+    }
+    if traces.service_name.trim().is_empty() {
+        problems.push(Problem::rule("traces.service_name", "is empty"));
+    }
+    if let Some(endpoint) = &traces.endpoint
+        && let Err(message) = check_endpoint(endpoint)
+    {
+        problems.push(Problem::rule("traces.endpoint", message));
+    } else if let (Some(endpoint), Some(_)) = (&traces.endpoint, &traces.headers_file)
+        && !protects_secrets(endpoint)
+    {
+        let message = "its secrets would not be protected on their way: traces.endpoint is neither https nor loopback";
+        problems.push(Problem::rule("traces.headers_file", message));
+    }
+}
+
+/// Whether what is sent to this URL can't be read on its way.
+fn protects_secrets(endpoint: &str) -> bool {
+    let Ok(url) = reqwest::Url::parse(endpoint) else { return false };
+    let host = url.host_str().unwrap_or_default();
+    let is_loopback = host == "localhost"
+        || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    url.scheme() == "https" || is_loopback
+}
+
+/// Whether this can be the URL of a collector. The text is not repeated: it may hold
+/// what should be in `traces.headers_file`.
+fn check_endpoint(endpoint: &str) -> Result<(), String> {
+    const EXPECTED: &str = "expected a URL such as http://127.0.0.1:4318";
+    let url = reqwest::Url::parse(endpoint).map_err(|error| format!("is no URL ({error}); {EXPECTED}"))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(format!("has the scheme {}; {EXPECTED}", url.scheme()));
+    }
+    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
+        return Err("has more than scheme, host, port and path; credentials belong in traces.headers_file".to_owned());
+    }
+    Ok(())
 }
 
 fn listeners(settings: &Settings, purpose: Purpose, problems: &mut Vec<Problem>) {
@@ -139,12 +181,13 @@ fn listeners(settings: &Settings, purpose: Purpose, problems: &mut Vec<Problem>)
 }
 
 fn files(settings: &Settings, purpose: Purpose, problems: &mut Vec<Problem>) {
-    let Settings { server, tls, auth, models, .. } = settings;
+    let Settings { server, tls, auth, models, traces, .. } = settings;
     let optional = [
         ("tls.certificate", &tls.certificate),
         ("tls.key", &tls.key),
         ("auth.hs256_secret_file", &auth.hs256_secret_file),
         ("auth.signing_key", &auth.signing_key),
+        ("traces.headers_file", &traces.headers_file),
     ];
     let given = optional.into_iter().filter_map(|(key, path)| Some((key, path.as_deref()?)));
     let keys = auth.keys.iter().map(|path| ("auth.keys", path.as_path()));
@@ -340,6 +383,39 @@ mod tests {
             s.models.path = "".into();
         });
         assert_eq!(all, ["auth.issuer", "auth.audience", "auth.signing_key", "auth.keys", "models.path"]);
+    }
+
+    #[test]
+    fn a_collector_is_a_url_without_credentials() {
+        let with = |endpoint: &str, headers: Option<&str>| {
+            broken(Purpose::Tool, |s| {
+                s.traces.endpoint = Some(endpoint.to_owned());
+                s.traces.headers_file = headers.map(Into::into);
+            })
+        };
+        for good in ["http://127.0.0.1:4318", "https://collector.example/prefix/", "http://[::1]:4318/v1/traces"] {
+            assert!(with(good, Some("headers")).is_empty(), "{good}");
+        }
+        assert!(with("http://collector:4318", None).is_empty());
+        assert_eq!(with("http://collector:4318", Some("headers")), ["traces.headers_file"], "a secret in plain text");
+        for bad in [
+            "",
+            "127.0.0.1:4318",
+            "collector",
+            "grpc://collector:4317",
+            "https://me:secret@collector/",
+            "http://c/?k=v",
+        ] {
+            assert_eq!(with(bad, None), ["traces.endpoint"], "{bad}");
+        }
+        let others = broken(Purpose::Tool, |s| {
+            s.traces.sample_ratio = 1.5;
+            s.traces.service_name = " ".to_owned();
+            s.traces.max_queued_spans = 0;
+            s.traces.interval = Duration::ZERO;
+        });
+        assert_eq!(others.len(), 4, "{others:?}");
+        assert_eq!(broken(Purpose::Tool, |s| s.traces.sample_ratio = f64::NAN), ["traces.sample_ratio"]);
     }
 
     #[test]

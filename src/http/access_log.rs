@@ -7,12 +7,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use actix_web::HttpRequest;
-use actix_web::http::{Method, StatusCode};
+use actix_web::http::{Method, StatusCode, Version};
 
 use super::request_id;
+use super::state::Tracing;
 use crate::error::{Error, Fault, Kind};
 use crate::lifecycle::InFlight;
+use crate::telemetry::context::RequestContext;
 use crate::telemetry::metrics;
+use crate::telemetry::traces::{Outcome, RequestSpan, Scheme};
 
 /// Logged for a caller that went away before its answer; not a status that is
 /// ever sent.
@@ -23,7 +26,7 @@ const LOGGED_PATH: usize = 256;
 
 /// What is known of a request so far. Written to the log when it is dropped.
 pub(crate) struct Record {
-    pub(crate) request_id: Arc<str>,
+    pub(crate) context: RequestContext,
     pub(crate) door: &'static str,
     pub(crate) subject: Option<Arc<str>>,
     /// Name and version, once the catalog found them.
@@ -37,12 +40,21 @@ pub(crate) struct Record {
     pub(crate) broken_off: bool,
     status: Option<u16>,
     failure: Option<LoggedFailure>,
-    trace_id: Option<Box<str>>,
     method: Method,
     path: Box<str>,
     started: Instant,
+    /// Of a request that is traced and sampled.
+    traced: Option<Box<Traced>>,
     // Last: the request is in flight until its line was written.
     _in_flight: InFlight,
+}
+
+/// What only a span says of a request.
+struct Traced {
+    span: RequestSpan,
+    route: Option<String>,
+    scheme: Scheme,
+    protocol: &'static str,
 }
 
 struct LoggedFailure {
@@ -72,12 +84,31 @@ fn severity(error: &Error) -> Severity {
 
 impl Record {
     /// Starts the record of a request.
-    pub(crate) fn begin(request: &HttpRequest, door: &'static str, in_flight: InFlight) -> Self {
+    pub(crate) fn begin(
+        request: &HttpRequest,
+        door: &'static str,
+        in_flight: InFlight,
+        tracing: Option<&Tracing>,
+    ) -> Self {
         metrics::in_flight(1.0);
+        let headers = request.headers();
+        let mut context =
+            RequestContext { id: request_id::request_id(headers), trace: request_id::traceparent(headers) };
+        let traced = tracing.and_then(|Tracing { traces, scheme }| {
+            let (place, span) = traces.begin(context.trace, request_id::tracestate(headers));
+            context.trace = Some(place);
+            let traced = |span| Traced {
+                span,
+                route: request.match_pattern(),
+                scheme: *scheme,
+                protocol: if request.version() == Version::HTTP_2 { "2" } else { "1.1" },
+            };
+            span.map(traced).map(Box::new)
+        });
         let path = request.path();
         let end = path.floor_char_boundary(LOGGED_PATH);
         Self {
-            request_id: request_id::request_id(request.headers()),
+            context,
             door,
             subject: None,
             model: None,
@@ -88,10 +119,10 @@ impl Record {
             broken_off: false,
             status: None,
             failure: None,
-            trace_id: request_id::trace_id(request.headers()),
             method: request.method().clone(),
             path: path[..end].into(),
             started: Instant::now(),
+            traced,
             _in_flight: in_flight,
         }
     }
@@ -117,6 +148,11 @@ impl Record {
         self.failure = Some(LoggedFailure { text, severity: severity(error) });
     }
 
+    /// The request's span, if it is traced.
+    pub(crate) fn span(&mut self) -> Option<&mut RequestSpan> {
+        self.traced.as_mut().map(|traced| &mut traced.span)
+    }
+
     /// Whether the answer has no body by its method.
     pub(crate) fn is_head(&self) -> bool {
         self.method == Method::HEAD
@@ -133,8 +169,32 @@ impl Record {
     }
 }
 
+impl Record {
+    /// Has the span of the request sent.
+    fn end_span(&mut self) {
+        let Some(traced) = self.traced.take() else { return };
+        let Traced { span, route, scheme, protocol } = *traced;
+        span.end(&Outcome {
+            request: &self.context,
+            method: self.method.as_str(),
+            route: route.as_deref(),
+            path: &self.path,
+            scheme,
+            protocol,
+            status: self.status,
+            complete: self.complete,
+            failure: self.failure.as_ref().map(|failure| failure.text.as_str()),
+            model: self.model.as_ref().map(|(name, version)| (&**name, *version)),
+            rows: self.rows,
+            bytes_in: self.bytes_in,
+            bytes_out: self.bytes_out,
+        });
+    }
+}
+
 impl Drop for Record {
     fn drop(&mut self) {
+        self.end_span();
         let duration = self.started.elapsed();
         let status = self.status.unwrap_or(CLIENT_CLOSED_REQUEST);
         let model = self.model.as_ref().map(|(name, version)| (&**name, *version));
@@ -143,8 +203,9 @@ impl Drop for Record {
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
-                    request.id = &*self.request_id,
-                    trace.id = self.trace_id.as_deref(),
+                    request.id = &*self.context.id,
+                    trace.id = self.context.trace_id(),
+                    traceparent = self.context.traceparent(),
                     method = self.method.as_str(),
                     path = &*self.path,
                     status,
@@ -208,7 +269,7 @@ mod tests {
             .to_http_request();
         let lifecycle = Lifecycle::new();
         tracing::subscriber::with_default(subscriber, || {
-            let mut record = Record::begin(&request, "native", lifecycle.begin_request());
+            let mut record = Record::begin(&request, "native", lifecycle.begin_request(), None);
             work(&mut record);
             assert_eq!(lifecycle.in_flight(), 1);
             drop(record);
@@ -242,6 +303,7 @@ mod tests {
             ("message", Value::from("request answered")),
             ("request.id", "id-1".into()),
             ("trace.id", "4bf92f3577b34da6a3ce929d0e0e4736".into()),
+            ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into()),
             ("method", "POST".into()),
             ("path", "/models/boston/predict".into()),
             ("status", 200.into()),

@@ -25,8 +25,9 @@ use crate::error::{Error, Kind, Result};
 use crate::frame::json::Decoded;
 use crate::frame::schema::InputSchemas;
 use crate::scoring::catalog::Served;
-use crate::scoring::{ScoreRequest, Scored};
+use crate::scoring::{ScoreRequest, Scored, StageTimes};
 use crate::telemetry::metrics::{self, Stage};
+use crate::telemetry::traces::Dispatched;
 
 /// Shortens a model's timeout for one request, in milliseconds.
 const X_REQUEST_TIMEOUT_MS: HeaderName = HeaderName::from_static("x-request-timeout-ms");
@@ -89,10 +90,14 @@ async fn score<D: Door>(exchange: &mut Exchange, door: D) -> Result<HttpResponse
 
     let limits = body::Limits { bytes: state.max_body_bytes, time: state.body_timeout };
     let mut permit = permit;
+    let receiving = Instant::now();
     let body = body::read(&mut exchange.payload, headers, limits, &mut permit)
         .await
         .inspect_err(|error| count_overload(error, "body_memory"))?;
     exchange.record.bytes_in = body.len();
+    if let Some(span) = exchange.record.span() {
+        span.stage("receive", receiving, Instant::now());
+    }
     let deadline = Instant::now() + timeout;
 
     let work = Work { door, served, coding, answer_coding: negotiate::accepted_coding(headers), deadline };
@@ -138,18 +143,26 @@ impl<D: Door> Work<D> {
             };
             decoded.map(|decoded| (decoded, permit))
         });
-        let (Decoded { inputs, mut warnings }, permit) =
-            decoded.await.inspect_err(|error| count_overload(error, "body_memory"))?;
-        let decode = started.elapsed();
+        let decoded = decoded.await.inspect_err(|error| count_overload(error, "body_memory"));
+        let dispatching = Instant::now();
+        if let Some(span) = exchange.record.span() {
+            span.stage(Stage::Decode.name(), started, dispatching);
+        }
+        let (Decoded { inputs, mut warnings }, permit) = decoded?;
+        let decode = dispatching - started;
         let rows = inputs.iter().map(|(_, batch)| batch.num_rows()).max();
         exchange.record.rows = rows;
 
-        let request = ScoreRequest { inputs, deadline, request_id: exchange.record.request_id.clone() };
-        let scored = served.scorer.score(request).await.inspect_err(|error| count_overload(error, "queue"))?;
+        let request = ScoreRequest { inputs, deadline, context: exchange.record.context.clone() };
+        let scored = served.scorer.score(request).await.inspect_err(|error| count_overload(error, "queue"));
+        let encoding = Instant::now();
+        if let Some(span) = exchange.record.span() {
+            span.dispatched(dispatching, encoding, scored.as_ref().ok().map(dispatched));
+        }
+        let scored = scored?;
         let times = scored.times;
         warnings.extend(scored.warnings.iter().cloned());
 
-        let encoding = Instant::now();
         let cells = scored.batch.num_rows() * scored.batch.num_columns();
         let model = (served.name.clone(), served.version);
         let (bytes, answer_coding) = offload(cells >= LARGE_ANSWER, move || {
@@ -161,7 +174,11 @@ impl<D: Door> Work<D> {
             }
         })
         .await?;
-        let encode = encoding.elapsed();
+        let encoded = Instant::now();
+        let encode = encoded - encoding;
+        if let Some(span) = exchange.record.span() {
+            span.stage(Stage::Encode.name(), encoding, encoded);
+        }
 
         let stages = [
             (Stage::Decode, decode),
@@ -179,6 +196,12 @@ impl<D: Door> Work<D> {
         }
         Ok(response)
     }
+}
+
+/// What a span says of how rows were scored.
+fn dispatched(scored: &Scored) -> Dispatched {
+    let StageTimes { queue, convert, score } = scored.times;
+    Dispatched { queue, convert, score, call: scored.call.map(|call| (call.worker, call.rows)) }
 }
 
 /// The head of an answer.

@@ -44,7 +44,7 @@ pub(crate) async fn answer(request: HttpRequest, payload: Payload, target: Targe
     let Some(state) = request.app_data::<Data<State>>().map(|data| Arc::clone(data)) else {
         unreachable!("routes::configure is only used with the state")
     };
-    let record = Record::begin(&request, target.door(), state.lifecycle.begin_request());
+    let record = Record::begin(&request, target.door(), state.lifecycle.begin_request(), state.tracing.as_ref());
     let underway = request.conn_data::<Connection>().and_then(Connection::begin_request);
     let mut exchange = Exchange { request, payload, state, record, underway, rest: None };
     // The exchange is not used after a panic but for its id and its record.
@@ -55,7 +55,7 @@ pub(crate) async fn answer(request: HttpRequest, payload: Payload, target: Targe
         Ok(response) => response,
         Err(failure) => {
             exchange.record.failed(&failure.error);
-            respond::problem(&failure, &exchange.record.request_id, exchange.state.expose_model_errors)
+            respond::problem(&failure, &exchange.record.context.id, exchange.state.expose_model_errors)
         }
     };
     if is_broken {
@@ -132,7 +132,7 @@ fn finish(mut exchange: Exchange, response: HttpResponse, unread: Option<Payload
         bytes::Bytes::new()
     });
     exchange.record.answered(head.status());
-    head.headers_mut().insert(request_id::X_REQUEST_ID, request_id::header_value(&exchange.record.request_id));
+    head.headers_mut().insert(request_id::X_REQUEST_ID, request_id::header_value(&exchange.record.context.id));
     // Who connects again comes to where the load balancer sends it.
     if exchange.state.lifecycle.phase() >= Phase::Leaving {
         head.head_mut().set_connection_type(ConnectionType::Close);

@@ -61,7 +61,8 @@ impl ReplyBody {
         let record = &mut self.record;
         while let Some(rest) = self.rest.as_mut().filter(|_| self.ready.is_empty()) {
             match ready!(rest.poll_next_unpin(context)) {
-                Some(Ok(piece)) => {
+                Some(Ok(mut piece)) => {
+                    piece.tell(record.span());
                     record.rows = Some(record.rows.unwrap_or(0) + piece.rows);
                     record.bytes_in = piece.bytes_in;
                     record.bytes_out += piece.bytes.len();

@@ -6,10 +6,13 @@ use std::sync::Arc;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use uuid::Uuid;
 
+use crate::telemetry::context::Traceparent;
+
 /// `X-Request-Id`, in both directions.
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const LONGEST: usize = 128;
 
 /// The caller's id when it is 1 to 128 visible ASCII characters, else a new
@@ -27,30 +30,19 @@ pub(crate) fn header_value(id: &str) -> HeaderValue {
     HeaderValue::from_str(id).unwrap_or_else(|_| HeaderValue::from_static("invalid"))
 }
 
-/// The trace id of a W3C `traceparent` header: `version-traceid-parentid-flags`
-/// in lower-case hexadecimal of 2, 32, 16 and 2 digits, where version `ff` and
-/// ids of zeros are invalid and versions above `00` may carry more fields.
-/// <https://www.w3.org/TR/trace-context/#traceparent-header>
-pub(crate) fn trace_id(headers: &HeaderMap) -> Option<Box<str>> {
+/// The `traceparent` of a request; none when it is not valid, or there are several.
+pub(crate) fn traceparent(headers: &HeaderMap) -> Option<Traceparent> {
     let mut values = headers.get_all(TRACEPARENT);
     let (Some(value), None) = (values.next(), values.next()) else {
         return None;
     };
-    let mut fields = value.to_str().ok()?.split('-');
-    let (version, trace, parent, flags) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
-    let hexadecimal = |text: &str, digits: usize| {
-        text.len() == digits && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-    };
-    let named = |text: &str| text.bytes().any(|byte| byte != b'0');
-    let valid = hexadecimal(version, 2)
-        && version != "ff"
-        && hexadecimal(trace, 32)
-        && named(trace)
-        && hexadecimal(parent, 16)
-        && named(parent)
-        && hexadecimal(flags, 2)
-        && (version != "00" || fields.next().is_none());
-    valid.then(|| trace.into())
+    Traceparent::parse(value.to_str().ok()?)
+}
+
+/// The `tracestate` that goes with it. There may be several, which is as if they were
+/// one; a first that is whole says enough.
+pub(crate) fn tracestate(headers: &HeaderMap) -> Option<&str> {
+    headers.get(TRACESTATE)?.to_str().ok()
 }
 
 #[cfg(test)]
@@ -80,21 +72,12 @@ mod tests {
     }
 
     #[test]
-    fn the_trace_id_of_a_valid_traceparent() {
-        let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
-        for good in [format!("00-{trace}-00f067aa0ba902b7-01"), format!("01-{trace}-00f067aa0ba902b7-01-more")] {
-            assert_eq!(trace_id(&headers(TRACEPARENT, &good)).as_deref(), Some(trace));
-        }
-        for bad in [
-            format!("ff-{trace}-00f067aa0ba902b7-01"),
-            format!("00-{trace}-00f067aa0ba902b7-01-more"),
-            format!("00-{}-00f067aa0ba902b7-01", "0".repeat(32)),
-            format!("00-{trace}-0000000000000000-01"),
-            format!("00-{}-00f067aa0ba902b7-01", trace.to_uppercase()),
-            "00-1-2-3".to_owned(),
-            String::new(),
-        ] {
-            assert_eq!(trace_id(&headers(TRACEPARENT, &bad)), None, "for '{bad}'");
-        }
+    fn one_traceparent_counts_and_two_do_not() {
+        let one = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let mut headers = headers(TRACEPARENT, one);
+        assert_eq!(traceparent(&headers).expect("valid").to_string(), one);
+        headers.append(TRACEPARENT, HeaderValue::from_static(one));
+        assert_eq!(traceparent(&headers), None);
+        assert_eq!(traceparent(&HeaderMap::new()), None);
     }
 }

@@ -9,6 +9,7 @@ use crate::lifecycle::Lifecycle;
 use crate::model::remote::StatusReader;
 use crate::scoring::catalog::Catalog;
 use crate::scoring::reload::Reloads;
+use crate::telemetry::traces::{Scheme, Traces};
 
 /// Writes all metrics in the Prometheus text format.
 pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
@@ -22,6 +23,12 @@ pub(crate) struct StreamLimits {
     pub(crate) max_record_bytes: usize,
     /// Most rows of a piece.
     pub(crate) rows: usize,
+}
+
+/// How requests are traced.
+pub(crate) struct Tracing {
+    pub(crate) traces: Traces,
+    pub(crate) scheme: Scheme,
 }
 
 /// State of the callers' and the operator's listeners.
@@ -46,4 +53,6 @@ pub(crate) struct State {
     /// The repository's mirror, when it lies in blob storage.
     pub(crate) repository: Option<StatusReader>,
     pub(crate) render_metrics: RenderMetrics,
+    /// Nothing is traced without.
+    pub(crate) tracing: Option<Tracing>,
 }

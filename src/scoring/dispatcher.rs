@@ -36,6 +36,7 @@ use crate::frame::join::join;
 use crate::frame::schema::{Inputs, SINGLE_INPUT};
 use crate::lifecycle::Background;
 use crate::pool::{Health, WorkerPool};
+use crate::telemetry::context::RequestContext;
 use crate::telemetry::metrics;
 
 /// How a version's requests are dispatched.
@@ -150,7 +151,7 @@ impl<W: Workers> Dispatcher<W> {
         let size = rows.div_ceil(parts);
         let parts = (0..rows).step_by(size).map(|start| {
             let part = batch.slice(start, size.min(rows - start));
-            self.enqueue(Inputs::single(part), request.deadline, request.request_id.clone())
+            self.enqueue(Inputs::single(part), request.deadline, request.context.clone())
         });
         let mut scored: Vec<Scored> = Vec::new();
         for part in join_all(parts).await {
@@ -168,13 +169,13 @@ impl<W: Workers> Dispatcher<W> {
         put_together(&scored).map(Ok)
     }
 
-    async fn enqueue(&self, inputs: Inputs<RecordBatch>, deadline: Instant, request_id: Arc<str>) -> Result<Scored> {
+    async fn enqueue(&self, inputs: Inputs<RecordBatch>, deadline: Instant, context: RequestContext) -> Result<Scored> {
         let shared = &self.shared;
         let Some(rows) = inputs.get(&shared.rows_like).map(RecordBatch::num_rows) else {
             return Err(Error::internal(format!("a request without the input '{}'", shared.rows_like)));
         };
         let (answer, answered) = oneshot::channel();
-        let entry = Entry { inputs, rows, deadline, arrived: now(), request_id, answer };
+        let entry = Entry { inputs, rows, deadline, arrived: now(), context, answer };
         // On an idle server the request goes straight to a worker, without a detour
         // through the dispatching task.
         if let Some((slot, worker)) = shared.reserve_at_once(&entry) {
@@ -211,7 +212,7 @@ impl<W: Workers> Score for Dispatcher<W> {
             {
                 return result;
             }
-            self.enqueue(request.inputs, request.deadline, request.request_id).await
+            self.enqueue(request.inputs, request.deadline, request.context).await
         })
     }
 
@@ -330,5 +331,6 @@ fn put_together(parts: &[Scored]) -> Option<Scored> {
             convert: longest(|times| times.convert)?,
             score: longest(|times| times.score)?,
         },
+        call: None,
     })
 }

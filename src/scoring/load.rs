@@ -28,6 +28,7 @@ use crate::lifecycle::Background;
 use crate::model::manifest::ManifestError;
 use crate::model::{Bundle, BundleError};
 use crate::pool::{PoolSettings, StartError, Upkeep, WarmUp, WorkerPool};
+use crate::telemetry::context::RequestContext;
 use crate::worker::protocol::LoadRequest;
 
 /// Made-up rows of a warm-up: R's compiler needs calls, not rows.
@@ -326,7 +327,7 @@ async fn check_sample(
     let request = ScoreRequest {
         inputs: decoded.inputs.clone(),
         deadline: Instant::now() + timeout,
-        request_id: Arc::from("sample"),
+        context: RequestContext::untraced("sample"),
     };
     let scored = scorer.score(request).await.map_err(LoadError::Sample)?;
     if let Some(expected) = &bundle.expected {

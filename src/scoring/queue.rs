@@ -4,7 +4,6 @@
 //! before it waits.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow_array::RecordBatch;
@@ -15,6 +14,7 @@ use super::Scored;
 use super::batching;
 use crate::error::{Error, Kind, Result};
 use crate::frame::schema::Inputs;
+use crate::telemetry::context::RequestContext;
 
 /// Bounds of one queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub struct Entry {
     /// When it came.
     pub arrived: Instant,
     /// For the log.
-    pub request_id: Arc<str>,
+    pub context: RequestContext,
     /// Where the answer goes; closed when the caller went away.
     pub answer: oneshot::Sender<Result<Scored>>,
 }
@@ -208,6 +208,8 @@ impl DrainRate {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+    use std::sync::Arc;
+
     use arrow_array::{ArrayRef, Float64Array, StringArray};
 
     use super::*;
@@ -224,7 +226,7 @@ mod tests {
             inputs: Inputs::single(batch),
             deadline,
             arrived: Instant::now(),
-            request_id: Arc::from(id),
+            context: RequestContext::untraced(id),
             answer,
         };
         (entry, answered)
@@ -235,7 +237,7 @@ mod tests {
     }
 
     fn ids(entries: &[Entry]) -> Vec<&str> {
-        entries.iter().map(|entry| &*entry.request_id).collect()
+        entries.iter().map(|entry| &*entry.context.id).collect()
     }
 
     #[test]

@@ -49,6 +49,9 @@ pub trait Workers: Send + Sync + 'static {
 
 /// A worker that takes one call at a time.
 pub trait ScoringWorker: Send + 'static {
+    /// Number of the worker, for the log.
+    fn id(&self) -> u64;
+
     /// How many calls it has taken.
     fn calls(&self) -> u64;
 
@@ -114,6 +117,10 @@ impl Workers for WorkerPool {
 }
 
 impl ScoringWorker for ReservedWorker {
+    fn id(&self) -> u64 {
+        (**self).id()
+    }
+
     fn calls(&self) -> u64 {
         (**self).calls()
     }

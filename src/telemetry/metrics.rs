@@ -13,7 +13,7 @@ use metrics::{Counter, Gauge, Histogram, Label, SharedString};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 use self::catalogue::{CATALOGUE, Kind, Metric};
-pub use self::labels::{DeathReason, Model, Stage, StartReason, WorkerState, ZygoteDeath};
+pub use self::labels::{DeathReason, Model, SpanFate, Stage, StartReason, WorkerState, ZygoteDeath};
 use self::remembered::RequestHandles;
 use super::build;
 
@@ -162,6 +162,11 @@ pub fn output_suppressed(model: Model<'_>) {
     counter(&catalogue::OUTPUT_SUPPRESSED, version(model)).increment(1);
 }
 
+/// So many spans were sent, or were not.
+pub fn spans(fate: SpanFate, spans: usize) {
+    counter(&catalogue::TRACE_SPANS, [fate.name().into()]).increment(spans as u64);
+}
+
 /// Resident memory of all workers of a version, in bytes.
 pub fn worker_rss(model: Model<'_>, bytes: u64) {
     gauge(&catalogue::WORKER_RSS, version(model)).set(bytes as f64);
@@ -291,6 +296,9 @@ fn start() {
     }
     for reason in labels::CUT_REASONS {
         counter(&catalogue::CONNECTIONS_CUT, [reason.into()]).increment(0);
+    }
+    for fate in SpanFate::ALL {
+        spans(fate, 0);
     }
     gauge(&catalogue::CONNECTIONS, []).set(0.0);
 }

@@ -41,6 +41,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("actix", &["src/http.rs", "src/http/", "src/app.rs", "src/app/"]),
     // Blob storage is spoken to in one place.
     ("object_store", &["src/store.rs", "src/store/"]),
+    // What a request's spans are made of is decided in one place.
+    ("opentelemetry", &["src/telemetry/"]),
     // The names of all metrics are in one catalogue.
     ("metrics", &["src/telemetry/metrics.rs", "src/telemetry/metrics/"]),
 ];

@@ -1,6 +1,5 @@
 //! Closed-loop load: callers that call again as soon as they have an answer.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow_array::RecordBatch;
@@ -9,6 +8,7 @@ use tokio::task::JoinSet;
 use crate::frame::schema::Inputs;
 use crate::scoring::load::LoadedVersion;
 use crate::scoring::{ScoreRequest, Scorer};
+use crate::telemetry::context::RequestContext;
 
 /// The share of the time in which a level warms up and nothing is counted.
 const WARM_UP: u32 = 5;
@@ -68,15 +68,14 @@ async fn call(
     begin: Instant,
     end: Instant,
 ) -> Result<Vec<Observed>, String> {
-    let request_id: Arc<str> = Arc::from("capacity");
+    let context = RequestContext::untraced("capacity");
     let mut observed = Vec::new();
     loop {
         let started = Instant::now();
         if started >= end {
             return Ok(observed);
         }
-        let request =
-            ScoreRequest { inputs: inputs.clone(), deadline: started + timeout, request_id: request_id.clone() };
+        let request = ScoreRequest { inputs: inputs.clone(), deadline: started + timeout, context: context.clone() };
         let scored = scorer.score(request).await.map_err(|error| format!("a request failed: {error}"))?;
         let now = Instant::now();
         if started >= begin && now <= end {

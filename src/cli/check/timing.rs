@@ -1,12 +1,12 @@
 //! How long the model takes for one row and for many: through the whole worker
 //! path, without HTTP.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::cli::trial;
 use crate::scoring::ScoreRequest;
 use crate::scoring::load::LoadedVersion;
+use crate::telemetry::context::RequestContext;
 
 /// Row counts that are timed.
 const ROWS: [usize; 2] = [1, 64];
@@ -40,7 +40,7 @@ pub(super) async fn measure(loaded: &LoadedVersion) -> Result<Vec<Timing>, Strin
             let request = ScoreRequest {
                 inputs: inputs.clone(),
                 deadline: Instant::now() + loaded.info.timeout,
-                request_id: Arc::from("check"),
+                context: RequestContext::untraced("check"),
             };
             let started = Instant::now();
             let scored = match loaded.scorer.score(request).await {

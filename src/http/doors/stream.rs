@@ -18,7 +18,7 @@ use futures_util::stream::{self, LocalBoxStream};
 
 use self::feed::Feed;
 pub(crate) use self::pipeline::Piece;
-use self::pipeline::{Bounds, Pipeline};
+use self::pipeline::{Bounds, Caller, Pipeline};
 use super::native::{Native, content_type};
 use super::ok;
 use crate::error::Result;
@@ -58,7 +58,8 @@ pub(super) async fn score(exchange: &mut Exchange, how: How, permit: Permit) -> 
     let chunk_bytes = (max_bytes / (window + 1)).clamp(1, CHUNK_BYTES);
     let feed = Feed::new(exchange, &how, chunk_bytes)?;
     let bounds = Bounds { window, bytes: (window + 1) * chunk_bytes };
-    let mut pipeline = Pipeline::new(feed, how, bounds, permit, exchange.record.request_id.clone())?;
+    let caller = Caller { context: exchange.record.context.clone(), traced: exchange.record.span().is_some() };
+    let mut pipeline = Pipeline::new(feed, how, bounds, permit, caller)?;
     let mut first = match pipeline.first().await {
         Ok(first) => first,
         Err(error) => {
@@ -73,6 +74,7 @@ pub(super) async fn score(exchange: &mut Exchange, how: How, permit: Permit) -> 
         }
         exchange.record.bytes_in = first.bytes_in;
         exchange.record.rows = Some(first.rows);
+        first.tell(exchange.record.span());
         exchange.payload = pipeline.into_payload();
         return Ok(ok(content_type(format), answer_coding).body(first.bytes));
     }

@@ -92,6 +92,7 @@ pub(super) fn scored(values: Float64Array) -> Scored {
         unnamed: true,
         warnings: Vec::new(),
         times: StageTimes { queue: Duration::from_millis(1), convert: Duration::ZERO, score: Duration::from_millis(2) },
+        call: None,
     }
 }
 
@@ -167,6 +168,7 @@ impl Setup {
             lifecycle: lifecycle.clone(),
             reloads: reloads(),
             render_metrics: Arc::new(|| "rscore_up 1\n".to_owned()),
+            traces: None,
         })
         .expect("a server");
         let (callers, operator) = (server.callers_address(), server.operator_address());

@@ -24,7 +24,8 @@ use crate::pool::CallEnd;
 use crate::scoring::queue::Entry;
 use crate::scoring::slots::ScoringSlot;
 use crate::scoring::workers::{ScoringWorker, Workers};
-use crate::scoring::{Scored, StageTimes, independence};
+use crate::scoring::{Call, Scored, StageTimes, independence};
+use crate::telemetry::context::{self, RequestContext};
 use crate::telemetry::metrics::{self, DeathReason};
 use crate::worker::protocol::{Predictions, ScoreCall, ScoreReply};
 
@@ -94,14 +95,22 @@ impl<W: Workers> Shared<W> {
             Ok(reply) => {
                 let retire = reply.retire;
                 let times = reply_times(&reply);
-                self.log_warnings(&reply.warnings, "of several requests");
+                self.log_warnings(&reply.warnings, worker.id(), batch.iter().map(|entry| &entry.context));
                 match reply.outcome {
                     Ok(predictions) if predictions.batch.num_rows() == rows => {
                         self.cost().observe(rows, times.score + times.convert);
                         metrics::batch((&self.settings.model, self.settings.version), rows);
-                        answer_all(batch, &predictions, times, started);
+                        // A worker that is not kept is not audited.
+                        let audited: Vec<RequestContext> = match self.audit_is_due() && !retire {
+                            true => batch.iter().map(|entry| entry.context.clone()).collect(),
+                            false => Vec::new(),
+                        };
+                        answer_all(batch, &predictions, times, started, Call { worker: worker.id(), rows });
                         let worker = self.keep(worker, retire)?;
-                        Some(self.audit(worker, call, &predictions).await)
+                        match audited.is_empty() {
+                            true => Some(worker),
+                            false => Some(self.audit(worker, call, &predictions, &audited).await),
+                        }
                     }
                     // An R error, or a result that can't be shared out.
                     _ => {
@@ -111,9 +120,13 @@ impl<W: Workers> Shared<W> {
                 }
             }
             Err(NoReply::Ended(CallEnd::Lost(lost))) => {
+                let (ids, traces) = context::names(batch.iter().map(|entry| &entry.context));
                 tracing::warn!(
+                    request.ids = ids,
+                    trace.ids = traces,
                     model.name = %self.settings.model,
                     model.version = self.settings.version,
+                    worker.id = worker.id(),
                     error = %lost,
                     "a worker was lost with a batch of {} requests; they are scored again in halves",
                     batch.len()
@@ -179,21 +192,26 @@ impl<W: Workers> Shared<W> {
             };
             match self.call(&mut reserved, &call, deadline).await {
                 Ok(reply) => {
-                    self.log_warnings(&reply.warnings, &entry.request_id);
+                    let call = Call { worker: reserved.id(), rows };
+                    self.log_warnings(&reply.warnings, call.worker, [&entry.context]);
                     let worker = self.keep(reserved, reply.retire);
                     let times = reply_times(&reply);
                     if reply.outcome.is_ok() {
                         self.cost().observe(rows, times.score + times.convert);
                         metrics::batch((&self.settings.model, self.settings.version), rows);
                     }
-                    entry.answer(accept(reply, rows, started.saturating_duration_since(arrived), times));
+                    let times = StageTimes { queue: started.saturating_duration_since(arrived), ..times };
+                    entry.answer(accept(reply, rows, times, call));
                     return worker;
                 }
                 Err(NoReply::Ended(CallEnd::Lost(lost))) => {
                     tracing::warn!(
-                        request.id = %entry.request_id,
+                        request.id = &*entry.context.id,
+                        trace.id = entry.context.trace_id(),
+                        traceparent = entry.context.traceparent(),
                         model.name = %self.settings.model,
                         model.version = self.settings.version,
+                        worker.id = reserved.id(),
                         error = %lost,
                         "a worker was lost with a request, in attempt {}",
                         losses.count() + 1
@@ -222,7 +240,9 @@ impl<W: Workers> Shared<W> {
     fn give_up(&self, entry: Entry, losses: usize) {
         let digest = self.quarantine.add(&entry.inputs, now());
         tracing::error!(
-            request.id = %entry.request_id,
+            request.id = &*entry.context.id,
+            trace.id = entry.context.trace_id(),
+            traceparent = entry.context.traceparent(),
             model.name = %self.settings.model,
             model.version = self.settings.version,
             request.digest = digest.map(tracing::field::display),
@@ -235,14 +255,22 @@ impl<W: Workers> Shared<W> {
         )));
     }
 
+    /// Whether it is time for an audit: one batch in so many.
+    fn audit_is_due(&self) -> bool {
+        let every = self.settings.audit_every;
+        every > 0 && (self.batches.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(every)
+    }
+
     /// Scores a few rows of a batch again, each alone, now and then: the proof at
     /// load saw a sample, this sees what callers send. A difference ends joining
     /// for this version.
-    async fn audit(&self, mut worker: W::Worker, call: ScoreCall, predictions: &Predictions) -> W::Worker {
-        let every = self.settings.audit_every;
-        if every == 0 || !(self.batches.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(every) {
-            return worker;
-        }
+    async fn audit(
+        &self,
+        mut worker: W::Worker,
+        call: ScoreCall,
+        predictions: &Predictions,
+        requests: &[RequestContext],
+    ) -> W::Worker {
         let Some(batch) = call.inputs.as_single() else { return worker };
         let rows = batch.num_rows().min(AUDITED_ROWS);
         let (again, answered) = (batch.slice(0, rows), predictions.batch.slice(0, rows));
@@ -251,30 +279,73 @@ impl<W: Workers> Shared<W> {
             Ok(Ok(Err(difference))) => {
                 self.joining.store(false, Ordering::Relaxed);
                 metrics::row_independence_failed((&self.settings.model, self.settings.version));
+                let (ids, traces) = context::names(requests);
                 tracing::error!(
+                    request.ids = ids,
+                    trace.ids = traces,
                     model.name = %self.settings.model,
                     model.version = self.settings.version,
                     "rows of this model are not independent after all: {difference}; its requests are no longer joined"
                 );
             }
-            Ok(Err(lost)) => tracing::warn!(error = %lost, "a worker was lost in an audit"),
+            Ok(Err(lost)) => self.log_audit(requests, &format!("a worker was lost in an audit: {lost}")),
             // In the middle of a call the worker is of no use, and the pool replaces it.
-            Err(_) => tracing::warn!("an audit took longer than {} s and was given up", AUDIT_LIMIT.as_secs()),
+            Err(_) => {
+                let seconds = AUDIT_LIMIT.as_secs();
+                self.log_audit(requests, &format!("an audit took longer than {seconds} s and was given up"));
+            }
         }
         worker
     }
 
     /// The caller of a request that was alone sees them too; the log is for whoever
     /// maintains the model. The worker bounds their number and length.
-    fn log_warnings(&self, warnings: &[String], request: &str) {
-        let (model, version) = (&*self.settings.model, self.settings.version);
+    fn log_warnings<'a>(
+        &self,
+        warnings: &[String],
+        worker: u64,
+        requests: impl IntoIterator<Item = &'a RequestContext>,
+    ) {
+        if warnings.is_empty() {
+            return;
+        }
+        let requests: Vec<&RequestContext> = requests.into_iter().collect();
+        // R does not say which row a warning is about, nor whose.
+        let (alone, several) = match requests.as_slice() {
+            [request] => (Some(*request), (None, None)),
+            several => {
+                let (ids, traces) = context::names(several.iter().copied());
+                (None, (Some(ids), traces))
+            }
+        };
         for warning in warnings {
             tracing::warn!(
                 target: "rscore::model",
-                { request.id = request, model.name = model, model.version = version },
+                {
+                    request.id = alone.map(|request| &*request.id),
+                    trace.id = alone.and_then(RequestContext::trace_id),
+                    traceparent = alone.and_then(RequestContext::traceparent),
+                    request.ids = several.0.as_deref(),
+                    trace.ids = several.1.as_deref(),
+                    model.name = &*self.settings.model,
+                    model.version = self.settings.version,
+                    worker.id = worker,
+                },
                 "R warning: {warning}"
             );
         }
+    }
+
+    /// Says how an audit of these requests' rows came to nothing.
+    fn log_audit(&self, requests: &[RequestContext], how: &str) {
+        let (ids, traces) = context::names(requests);
+        tracing::warn!(
+            request.ids = ids,
+            trace.ids = traces,
+            model.name = %self.settings.model,
+            model.version = self.settings.version,
+            "{how}"
+        );
     }
 
     /// Has a call scored; at its deadline R is interrupted. After a panic nothing is
@@ -331,7 +402,7 @@ impl<W: Workers> Shared<W> {
 }
 
 /// Shares a joined result out to its members, in order.
-fn answer_all(batch: Vec<Entry>, predictions: &Predictions, times: StageTimes, started: Instant) {
+fn answer_all(batch: Vec<Entry>, predictions: &Predictions, times: StageTimes, started: Instant, call: Call) {
     let mut start = 0;
     for entry in batch {
         let scored = Scored {
@@ -341,6 +412,7 @@ fn answer_all(batch: Vec<Entry>, predictions: &Predictions, times: StageTimes, s
             // alone is told.
             warnings: Vec::new(),
             times: StageTimes { queue: started.saturating_duration_since(entry.arrived), ..times },
+            call: Some(call),
         };
         start += entry.rows;
         entry.answer(Ok(scored));
@@ -356,7 +428,7 @@ fn reply_times(reply: &ScoreReply) -> StageTimes {
 }
 
 /// Checks a worker's answer to one request: as many rows as were asked for, or an error.
-fn accept(reply: ScoreReply, rows: usize, queue: Duration, times: StageTimes) -> Result<Scored> {
+fn accept(reply: ScoreReply, rows: usize, times: StageTimes, call: Call) -> Result<Scored> {
     let predictions = reply.outcome.map_err(model_error)?;
     let got = predictions.batch.num_rows();
     if got != rows {
@@ -370,7 +442,8 @@ fn accept(reply: ScoreReply, rows: usize, queue: Duration, times: StageTimes) ->
         batch: predictions.batch,
         unnamed: predictions.unnamed,
         warnings: reply.warnings,
-        times: StageTimes { queue, ..times },
+        times,
+        call: Some(call),
     })
 }
 
@@ -405,7 +478,7 @@ mod tests {
                 score_nanoseconds: 2,
             }
         };
-        let accept = |rows| accept(reply(), rows, Duration::ZERO, StageTimes::default());
+        let accept = |rows| accept(reply(), rows, StageTimes::default(), Call { worker: 1, rows });
         assert_eq!(accept(2).unwrap().batch.num_rows(), 2);
         for rows in [1, 3] {
             let error = accept(rows).unwrap_err();

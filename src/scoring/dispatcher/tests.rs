@@ -52,7 +52,8 @@ fn send(dispatcher: &Arc<Dispatcher<Script>>, x: f64, within: Duration) -> Sent 
     let deadline = now() + within;
     tokio::spawn(async move {
         let inputs = Inputs::single(column([x]));
-        let scored = dispatcher.score(ScoreRequest { inputs, deadline, request_id: Arc::from("test") }).await;
+        let scored =
+            dispatcher.score(ScoreRequest { inputs, deadline, context: RequestContext::untraced("test") }).await;
         (scored.map(|scored| numbers(&scored.batch)), dispatcher.shared.pool.elapsed())
     })
 }
@@ -84,7 +85,7 @@ fn sizes(calls: &[Call]) -> Vec<usize> {
 async fn teach(dispatcher: &Arc<Dispatcher<Script>>) {
     for rows in [1, 50] {
         let inputs = Inputs::single(column((0..rows).map(f64::from)));
-        let request = ScoreRequest { inputs, deadline: now() + MINUTE, request_id: Arc::from("lesson") };
+        let request = ScoreRequest { inputs, deadline: now() + MINUTE, context: RequestContext::untraced("lesson") };
         dispatcher.score(request).await.expect("predictions");
     }
 }
@@ -167,7 +168,7 @@ async fn beside_a_large_batch(cores: usize) -> (Arc<Script>, Arc<Dispatcher<Scri
     let dispatcher = start(&script, DispatchSettings { cores, ..settings() });
     teach(&dispatcher).await;
     let inputs = Inputs::single(column((0..16).map(f64::from)));
-    let request = ScoreRequest { inputs, deadline: now() + MINUTE, request_id: Arc::from("large") };
+    let request = ScoreRequest { inputs, deadline: now() + MINUTE, context: RequestContext::untraced("large") };
     let large = dispatcher.clone();
     tokio::spawn(async move { large.score(request).await });
     settle().await;
@@ -212,7 +213,7 @@ async fn nobody_is_held_back_for_longer_than_two_calls() {
     let dispatcher = start(&script, settings());
     teach(&dispatcher).await;
     let inputs = Inputs::single(column((0..15).map(f64::from).chain([IS_SLOW])));
-    let request = ScoreRequest { inputs, deadline: now() + MINUTE, request_id: Arc::from("slow") };
+    let request = ScoreRequest { inputs, deadline: now() + MINUTE, context: RequestContext::untraced("slow") };
     let slow = dispatcher.clone();
     tokio::spawn(async move { slow.score(request).await });
     settle().await;

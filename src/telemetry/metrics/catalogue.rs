@@ -210,6 +210,13 @@ pub(super) static OUTPUT_SUPPRESSED: Metric = metric(
     &["model", "version"],
     "Lines that R printed and that were left out of the log, since there were too many.",
 );
+pub(super) static TRACE_SPANS: Metric = metric(
+    "rscore_trace_spans_total",
+    Kind::Counter,
+    None,
+    &["outcome"],
+    "Spans of traces, by what became of them: exported, failed (the collector did not take them), dropped (too many waited).",
+);
 pub(super) static MODEL_LOAD: Metric = metric(
     "rscore_model_load_seconds",
     Kind::Gauge,
@@ -345,6 +352,7 @@ pub static CATALOGUE: &[&Metric] = &[
     &QUARANTINE_ENTRIES,
     &QUARANTINED,
     &OUTPUT_SUPPRESSED,
+    &TRACE_SPANS,
     &MODEL_LOAD,
     &MODEL_INFO,
     &GENERATION,

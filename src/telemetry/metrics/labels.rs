@@ -61,6 +61,17 @@ pub enum DeathReason {
     Stopped,
 }
 
+/// What became of spans.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SpanFate {
+    /// The collector took them.
+    Exported,
+    /// The collector did not take them.
+    Failed,
+    /// Too many waited.
+    Dropped,
+}
+
 /// Why a zygote ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ZygoteDeath {
@@ -89,6 +100,20 @@ impl Stage {
             Self::Convert => "convert",
             Self::Score => "score",
             Self::Encode => "encode",
+        }
+    }
+}
+
+impl SpanFate {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Exported, Self::Failed, Self::Dropped];
+
+    /// Value of the label.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Exported => "exported",
+            Self::Failed => "failed",
+            Self::Dropped => "dropped",
         }
     }
 }

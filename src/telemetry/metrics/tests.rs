@@ -31,6 +31,7 @@ fn scraped() -> String {
         quarantine(boston, 1);
         quarantined(boston);
         output_suppressed(boston);
+        spans(SpanFate::Exported, 5);
         model_loaded(boston, "abc", Duration::from_millis(72));
         model_unloaded(("old \"one\"\n", 1), "def");
         generation(boston, 2);

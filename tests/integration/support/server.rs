@@ -58,6 +58,7 @@ impl TestServer {
                     environment,
                     mirror,
                     background: Background::new(),
+                    traces: None,
                     settings,
                 })?;
                 // A test that gave up waiting has no use for it.

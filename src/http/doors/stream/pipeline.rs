@@ -11,7 +11,7 @@ use futures_util::stream::FuturesOrdered;
 use tokio::time::{sleep, timeout_at};
 
 use super::super::native::{Answer, Native};
-use super::super::{GRACE, count_overload};
+use super::super::{GRACE, count_overload, dispatched};
 use super::How;
 use super::feed::Feed;
 use crate::error::{Error, Kind, Result};
@@ -21,7 +21,9 @@ use crate::http::admission::Permit;
 use crate::http::coding::Deflater;
 use crate::scoring::catalog::Served;
 use crate::scoring::{ScoreRequest, Scored};
+use crate::telemetry::context::RequestContext;
 use crate::telemetry::metrics::{self, Stage};
+use crate::telemetry::traces::{Dispatched, RequestSpan};
 
 /// Pause before a chunk that a full queue refused is offered again.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -33,6 +35,28 @@ pub(crate) struct Piece {
     pub(crate) rows: usize,
     /// Bytes of the body so far.
     pub(crate) bytes_in: usize,
+    /// How it came about; empty for a request that is not traced.
+    pub(crate) notes: Vec<Note>,
+}
+
+/// What a span says of a part of an answer.
+pub(crate) enum Note {
+    Stage(Stage, Instant, Instant),
+    Dispatched(Instant, Instant, Dispatched),
+}
+
+/// Rows that were scored, and when they were begun and answered.
+struct ScoredChunk {
+    scored: Scored,
+    began: Instant,
+    ended: Instant,
+}
+
+/// Whose request it is.
+pub(super) struct Caller {
+    pub(super) context: RequestContext,
+    /// Whether it has a span that wants to know.
+    pub(super) traced: bool,
 }
 
 /// Bounds of what one request has in memory.
@@ -50,10 +74,12 @@ pub(super) struct Pipeline {
     served: Served,
     native: Native,
     timeout: Duration,
-    request_id: Arc<str>,
+    context: RequestContext,
+    /// What is to be told to the request's span, if it has one.
+    notes: Option<Vec<Note>>,
     permit: Permit,
     bounds: Bounds,
-    scoring: FuturesOrdered<LocalBoxFuture<'static, Result<Scored>>>,
+    scoring: FuturesOrdered<LocalBoxFuture<'static, Result<ScoredChunk>>>,
     warnings: Vec<String>,
     answer: Option<Answer>,
     /// What ended the reading; told after the rows before it were answered.
@@ -63,13 +89,14 @@ pub(super) struct Pipeline {
 
 impl Pipeline {
     /// Nothing read yet.
-    pub(super) fn new(feed: Feed, how: How, bounds: Bounds, permit: Permit, request_id: Arc<str>) -> Result<Self> {
+    pub(super) fn new(feed: Feed, how: How, bounds: Bounds, permit: Permit, caller: Caller) -> Result<Self> {
         Ok(Self {
             feed,
             served: how.served,
             native: how.native,
             timeout: how.timeout,
-            request_id,
+            context: caller.context,
+            notes: caller.traced.then(Vec::new),
             permit,
             bounds,
             scoring: FuturesOrdered::new(),
@@ -124,7 +151,8 @@ impl Pipeline {
     fn take(&mut self, chunk: Option<Chunk>) -> Result<()> {
         let Some(chunk) = chunk else { return Ok(()) };
         let decoding = self.feed.take_decoding();
-        self.observe(Stage::Decode, decoding);
+        let now = Instant::now();
+        self.observe(Stage::Decode, now.checked_sub(decoding).unwrap_or(now), now);
         let bytes = self.feed.inflated().min(self.bounds.bytes).max(self.feed.buffered());
         self.reserve(bytes)?;
         self.submit(chunk);
@@ -140,17 +168,17 @@ impl Pipeline {
         // The first chunk is refused like any request; later ones can't be.
         let is_first = self.answer.is_none() && self.scoring.is_empty();
         let (scorer, timeout) = (Arc::clone(&self.served.scorer), self.timeout);
-        let (inputs, request_id) = (Inputs::single(chunk.batch), Arc::clone(&self.request_id));
+        let (inputs, context) = (Inputs::single(chunk.batch), self.context.clone());
         self.scoring.push_back(Box::pin(async move {
-            let deadline = Instant::now() + timeout;
+            let began = Instant::now();
+            let deadline = began + timeout;
             let late = || {
                 let detail = format!("a part of the answer was not ready within {} ms", timeout.as_millis());
                 Error::new(Kind::DeadlineExceeded, detail)
             };
             let score = async {
                 loop {
-                    let request =
-                        ScoreRequest { inputs: inputs.clone(), deadline, request_id: Arc::clone(&request_id) };
+                    let request = ScoreRequest { inputs: inputs.clone(), deadline, context: context.clone() };
                     match scorer.score(request).await {
                         // Others filled the queue: wait for room as long as there is time.
                         Err(error) if is_overloaded(&error) && !is_first => sleep(PAUSE).await,
@@ -158,11 +186,13 @@ impl Pipeline {
                     }
                 }
             };
-            timeout_at((deadline + GRACE).into(), score).await.unwrap_or_else(|_| Err(late()))
+            let scored = timeout_at((deadline + GRACE).into(), score).await.unwrap_or_else(|_| Err(late()));
+            scored.map(|scored| ScoredChunk { scored, began, ended: Instant::now() })
         }));
     }
 
-    fn write(&mut self, scored: &Scored) -> Result<Piece> {
+    fn write(&mut self, chunk: &ScoredChunk) -> Result<Piece> {
+        let ScoredChunk { scored, began, ended } = chunk;
         let started = Instant::now();
         let mut out = Vec::with_capacity(256 + 20 * scored.batch.num_rows() * scored.batch.num_columns());
         let Self { served, native, answer, warnings, .. } = self;
@@ -175,15 +205,16 @@ impl Pipeline {
             None => return Err(Error::internal("rows after the end of an answer")),
         };
         let times = scored.times;
-        for (stage, duration) in [
-            (Stage::Queue, times.queue),
-            (Stage::Convert, times.convert),
-            (Stage::Score, times.score),
-            (Stage::Encode, started.elapsed()),
-        ] {
-            self.observe(stage, duration);
+        for (stage, duration) in
+            [(Stage::Queue, times.queue), (Stage::Convert, times.convert), (Stage::Score, times.score)]
+        {
+            self.count(stage, duration);
         }
-        Ok(Piece { bytes: bytes.into(), rows: scored.batch.num_rows(), bytes_in: self.feed.bytes_in() })
+        if let Some(notes) = &mut self.notes {
+            notes.push(Note::Dispatched(*began, *ended, dispatched(scored)));
+        }
+        self.observe(Stage::Encode, started, Instant::now());
+        Ok(self.piece(bytes, scored.batch.num_rows()))
     }
 
     fn finish(&mut self) -> Result<Option<Piece>> {
@@ -195,10 +226,23 @@ impl Pipeline {
         }
         let mut bytes = deflater.piece(out).map_err(Error::internal)?;
         bytes.extend(deflater.finish().map_err(Error::internal)?);
-        Ok(Some(Piece { bytes: bytes.into(), rows: 0, bytes_in: self.feed.bytes_in() }))
+        Ok(Some(self.piece(bytes, 0)))
     }
 
-    fn observe(&self, stage: Stage, duration: Duration) {
+    fn piece(&mut self, bytes: Vec<u8>, rows: usize) -> Piece {
+        let notes = self.notes.as_mut().map(std::mem::take).unwrap_or_default();
+        Piece { bytes: bytes.into(), rows, bytes_in: self.feed.bytes_in(), notes }
+    }
+
+    /// Counts a stage that was gone through here, and has the span say so.
+    fn observe(&mut self, stage: Stage, start: Instant, end: Instant) {
+        self.count(stage, end - start);
+        if let Some(notes) = &mut self.notes {
+            notes.push(Note::Stage(stage, start, end));
+        }
+    }
+
+    fn count(&self, stage: Stage, duration: Duration) {
         metrics::stage(stage, (&self.served.name, self.served.version), duration);
     }
 
@@ -223,7 +267,21 @@ impl Piece {
     pub(super) fn append(&mut self, other: Self) {
         let mut bytes = BytesMut::from(std::mem::take(&mut self.bytes));
         bytes.extend_from_slice(&other.bytes);
-        *self = Self { bytes: bytes.freeze(), rows: self.rows + other.rows, bytes_in: other.bytes_in };
+        self.bytes = bytes.freeze();
+        self.rows += other.rows;
+        self.bytes_in = other.bytes_in;
+        self.notes.extend(other.notes);
+    }
+
+    /// Tells the request's span how the piece came about.
+    pub(crate) fn tell(&mut self, span: Option<&mut RequestSpan>) {
+        let Some(span) = span else { return };
+        for note in self.notes.drain(..) {
+            match note {
+                Note::Stage(stage, start, end) => span.stage(stage.name(), start, end),
+                Note::Dispatched(start, end, dispatched) => span.dispatched(start, end, Some(dispatched)),
+            }
+        }
     }
 }
 

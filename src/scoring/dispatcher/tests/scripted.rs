@@ -164,6 +164,10 @@ impl Workers for Script {
 }
 
 impl ScoringWorker for ScriptedWorker {
+    fn id(&self) -> u64 {
+        1
+    }
+
     fn calls(&self) -> u64 {
         self.log.calls.lock().expect("no panic").len() as u64
     }
