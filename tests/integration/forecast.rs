@@ -1,5 +1,5 @@
-//! The orange juice forecast: 35 models behind a script with two inputs. The
-//! doors give the bits that the same functions give in plain Rscript.
+//! The orange juice forecast: 35 models behind a script with two inputs. Served
+//! or in batch, they give the bits that the same functions give in plain Rscript.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -27,6 +27,36 @@ async fn served_forecasts_are_those_of_plain_r() {
         assert_eq!(reply.predictions().len(), ROWS);
         for (row, got) in reply.predictions().iter().enumerate() {
             expected.compare(row, |column| got[column].as_f64());
+        }
+    }
+}
+
+#[test]
+fn forecasts_in_batch_are_those_of_plain_r() {
+    let products = Products::new();
+    let folder = products.directory.path().to_str().unwrap();
+    let job = products.path("job.toml");
+    let text = format!(
+        "model = '{}'\noutput = '{folder}/forecasts/product{{p}}.csv'\n[inputs]\n\
+         history = '{folder}/history/product{{p:int}}.csv'\nfuturex = '{folder}/futurex/product{{p:int}}.csv'\n",
+        bundle().display()
+    );
+    std::fs::write(&job, text).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_rscore")).args(["batch", "run"]).arg(&job).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for product in 1..=3 {
+        let expected = products.expected(product);
+        let text = std::fs::read_to_string(products.path(&format!("forecasts/product{product}.csv"))).unwrap();
+        let mut lines = text.lines().map(|line| line.split(',').collect::<Vec<_>>());
+        let columns = lines.next().unwrap();
+        assert_eq!(columns, expected.columns);
+        let rows: Vec<_> = lines.collect();
+        assert_eq!(rows.len(), ROWS);
+        for (row, cells) in rows.iter().enumerate() {
+            expected.compare(row, |column| {
+                let at = columns.iter().position(|name| *name == column)?;
+                cells[at].parse().ok()
+            });
         }
     }
 }
