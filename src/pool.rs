@@ -232,6 +232,11 @@ impl WorkerPool {
         self.settings.upkeep.interrupt_grace
     }
 
+    /// Workers that there are when none is being replaced.
+    pub fn full_size(&self) -> usize {
+        self.settings.size
+    }
+
     /// Workers that exist, busy or idle.
     pub fn size(&self) -> usize {
         self.workers.status().size

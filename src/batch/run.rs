@@ -16,7 +16,7 @@ use bytes::Bytes;
 
 use super::objects::StoreTrouble;
 use super::plan::Partition;
-use super::record::Outcome;
+use super::record::{Failure, Outcome};
 
 /// Makes the output of partitions: fetches, decodes, scores, encodes.
 pub trait Workshop: Send + Sync {
@@ -75,5 +75,26 @@ pub enum Unmade {
 impl From<StoreTrouble> for Unmade {
     fn from(trouble: StoreTrouble) -> Self {
         Self::Trouble(trouble.to_string())
+    }
+}
+
+/// What keeps a partition from being scored.
+#[derive(Debug)]
+pub enum Hindrance {
+    /// It can't be, now or later; its failure settles it.
+    Failure(Failure),
+    /// It may be later.
+    Unmade(Unmade),
+}
+
+impl From<Failure> for Hindrance {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
+    }
+}
+
+impl From<Unmade> for Hindrance {
+    fn from(unmade: Unmade) -> Self {
+        Self::Unmade(unmade)
     }
 }

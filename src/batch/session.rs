@@ -287,6 +287,7 @@ async fn work(
             Claim { shard: order.identity.index.to_string(), instance: uuid::Uuid::now_v7().simple().to_string() };
         let model = ModelParts {
             pool: loaded.pool.clone(),
+            load_timeout: context.settings.models.load_timeout,
             columns,
             digest: loaded.info.digest.clone(),
             independent: loaded.info.row_independence.holds(),
@@ -304,8 +305,10 @@ async fn work(
             order.folder.clone(),
         ));
         let layout = Layout::new(&order.run);
-        let workers = context.workers as u64;
-        let pulse = Pulse::new(opened.objects.clone(), &layout, &claim, workshop.clone(), order.host.clone(), workers);
+        // Memory may have allowed fewer than were asked for.
+        let workers = pool.full_size();
+        let pulse =
+            Pulse::new(opened.objects.clone(), &layout, &claim, workshop.clone(), order.host.clone(), workers as u64);
         let shard = Shard {
             objects: opened.objects.clone(),
             identity: order.identity.clone(),
@@ -315,8 +318,8 @@ async fn work(
                 // One in R and one on either side of it for each worker. Where others could do
                 // the work meanwhile, no more is claimed than keeps R busy.
                 width: match order.identity.count {
-                    Some(1) => 2 * context.workers + 1,
-                    _ => context.workers + 1,
+                    Some(1) => 2 * workers + 1,
+                    _ => workers + 1,
                 },
                 shard_timeout: limits.shard_timeout,
                 stop_timeout: limits.stop_timeout,

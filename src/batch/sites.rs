@@ -8,7 +8,7 @@ use super::job::{Job, format_of};
 use super::objects::{Answer, Created, Listed, Objects, StoreTrouble};
 use super::plan::{Part, Source};
 use super::record::{Cause, Failure};
-use super::run::Unmade;
+use super::run::{Hindrance, Unmade};
 use super::template::Template;
 use crate::config::ProviderVariables;
 use crate::config::settings::StoreSettings;
@@ -109,14 +109,14 @@ impl InputSite {
     ///
     /// # Errors
     /// The partition's own failure when the object was changed; trouble otherwise.
-    pub async fn read(&self, source: &Source) -> Result<Bytes, ReadError> {
+    pub async fn read(&self, source: &Source) -> Result<Bytes, Hindrance> {
         let etag = source.etag.as_deref();
         let result = match source.part {
             Some(Part::Records { header, start, end, .. }) => self.read_records(source, etag, header, start..end).await,
             None => self.read_whole(source, etag).await,
         };
         result.map_err(|error| match error.kind() {
-            StoreErrorKind::NotFound | StoreErrorKind::Changed => ReadError::Failure(Failure {
+            StoreErrorKind::NotFound | StoreErrorKind::Changed => Hindrance::Failure(Failure {
                 cause: Cause::InputChanged,
                 message: format!(
                     "{} of the input {} was replaced or removed after the plan was made",
@@ -124,7 +124,7 @@ impl InputSite {
                 ),
                 condition: None,
             }),
-            _ => ReadError::Unmade(Unmade::Trouble(error.to_string())),
+            _ => Hindrance::Unmade(Unmade::Trouble(error.to_string())),
         })
     }
 
@@ -154,15 +154,6 @@ impl InputSite {
         bytes.extend_from_slice(&self.store.get_range(&source.path, records, etag).await?);
         Ok(bytes.freeze())
     }
-}
-
-/// Why an input was not read.
-#[derive(Debug)]
-pub enum ReadError {
-    /// It is not what was planned, and never will be again.
-    Failure(Failure),
-    /// It may be read later.
-    Unmade(Unmade),
 }
 
 /// What a store's error is to the protocol.

@@ -33,8 +33,8 @@ use super::objects::Objects;
 use super::plan::Source;
 use super::record::{Cause, Failure, Finding, Outcome, Rows, Times, Written};
 use super::run::stop::{Stop, Stopping};
-use super::run::{Made, Order, Unmade, Usage, Workshop};
-use super::sites::{InputSite, ReadError, Sites};
+use super::run::{Hindrance, Made, Order, Unmade, Usage, Workshop};
+use super::sites::{InputSite, Sites};
 use crate::frame::format::Format;
 use crate::frame::schema::Inputs;
 use crate::pool::WorkerPool;
@@ -53,6 +53,8 @@ const LOG_INTERVAL: Duration = Duration::from_secs(2);
 pub struct ModelParts {
     /// Its workers.
     pub pool: Arc<WorkerPool>,
+    /// How long a zygote that died may take to start again.
+    pub load_timeout: Duration,
     /// Which columns of which input it takes.
     pub columns: Columns,
     /// SHA-256 of the bundle.
@@ -161,8 +163,8 @@ impl RWorkshop {
         let fetched = Instant::now();
         let objects = match self.fetch(order).await {
             Ok(objects) => objects,
-            Err(ReadError::Failure(failure)) => return Ok(self.failed(order, failure, Rows::default(), times)),
-            Err(ReadError::Unmade(unmade)) => return Err(unmade),
+            Err(Hindrance::Failure(failure)) => return Ok(self.failed(order, failure, Rows::default(), times)),
+            Err(Hindrance::Unmade(unmade)) => return Err(unmade),
         };
         times.fetch = fetched.elapsed().as_secs_f64();
         let decoded = Instant::now();
@@ -223,11 +225,11 @@ impl RWorkshop {
         Ok(Made { outcome, output: Some(output), quarantine: files, log, permit: Some(permit) })
     }
 
-    async fn fetch(&self, order: Order<'_>) -> Result<Vec<(String, Source, Bytes)>, ReadError> {
+    async fn fetch(&self, order: Order<'_>) -> Result<Vec<(String, Source, Bytes)>, Hindrance> {
         let mut objects = Vec::with_capacity(order.partition.inputs.len());
         for (name, source) in &order.partition.inputs {
             let site = self.site(name).ok_or_else(|| {
-                ReadError::Unmade(Unmade::Trouble(format!("the plan has the input '{name}', the job does not")))
+                Hindrance::Unmade(Unmade::Trouble(format!("the plan has the input '{name}', the job does not")))
             })?;
             objects.push((name.clone(), source.clone(), site.read(source).await?));
         }
@@ -293,8 +295,8 @@ impl RWorkshop {
     async fn read_broadcast(&self, site: &InputSite, source: &Source) -> Result<Result<RecordBatch, Failure>, Unmade> {
         let bytes = match site.read(source).await {
             Ok(bytes) => bytes,
-            Err(ReadError::Failure(failure)) => return Ok(Err(failure)),
-            Err(ReadError::Unmade(unmade)) => return Err(unmade),
+            Err(Hindrance::Failure(failure)) => return Ok(Err(failure)),
+            Err(Hindrance::Unmade(unmade)) => return Err(unmade),
         };
         let columns = self.model.columns.clone();
         let (name, format, max_rows) = (site.name.clone(), site.format, self.job.limits.max_rows);

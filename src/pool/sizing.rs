@@ -53,6 +53,13 @@ impl Sizing {
         Self::new(settings, &Allowance::of_this_process(), cores, versions)
     }
 
+    /// The sizing of this process when it loads one model once, and no successor ever
+    /// stands beside it.
+    pub fn of_a_batch_run(settings: &WorkerSettings) -> Self {
+        let memory = Allowance::of_this_process().memory.map(|(limit, _)| MemoryShare::among(limit, 1));
+        Self { memory, ..Self::of_this_process(settings, 1) }
+    }
+
     /// The sizing on a machine where the process may run on so many cores and
     /// serves so many versions.
     pub fn new(settings: &WorkerSettings, allowance: &Allowance, cores: usize, versions: usize) -> Self {
@@ -92,8 +99,12 @@ pub(super) struct Bounds {
 impl MemoryShare {
     /// An equal part of a limit for each generation that so many versions may have.
     pub fn of(limit: u64, versions: usize) -> Self {
+        Self::among(limit, versions.max(1) as u64 + BESIDE)
+    }
+
+    fn among(limit: u64, generations: u64) -> Self {
         let planned = (limit - limit / SPARE_DIVISOR).saturating_sub(FRONT_END);
-        Self(planned / (versions.max(1) as u64 + BESIDE))
+        Self(planned / generations)
     }
 
     /// The limit under which so many workers of the only version fit, when a generation
@@ -116,11 +127,13 @@ impl MemoryShare {
 
     /// Bounds for so many workers.
     pub(super) fn bounds(self, zygote: u64, workers: usize) -> Bounds {
-        let part = self.0.saturating_sub(zygote) / workers.max(1) as u64;
+        let room = self.0.saturating_sub(zygote);
         // A model that does not fit is served all the same: the bounds then leave a
         // worker what any needs.
-        let part = part.max(LEAST_OF_ITS_OWN);
-        Bounds { max_rss_bytes: zygote + part, max_growth_bytes: part * HARD_STOP_FACTOR }
+        let part = (room / workers.max(1) as u64).max(LEAST_OF_ITS_OWN);
+        // A worker that is alone has no others whose parts it could use.
+        let most = room.max(LEAST_OF_ITS_OWN * HARD_STOP_FACTOR);
+        Bounds { max_rss_bytes: zygote + part, max_growth_bytes: (part * HARD_STOP_FACTOR).min(most) }
     }
 }
 
@@ -231,5 +244,11 @@ mod tests {
         let tight = MemoryShare(0).bounds(100 * MB, 2);
         assert_eq!(tight.max_rss_bytes, 148 * MB);
         assert_eq!(tight.max_growth_bytes, 96 * MB);
+    }
+
+    #[test]
+    fn a_worker_alone_is_stopped_before_the_limit() {
+        let bounds = MemoryShare(900 * MB).bounds(100 * MB, 1);
+        assert_eq!(bounds, Bounds { max_rss_bytes: 900 * MB, max_growth_bytes: 800 * MB });
     }
 }

@@ -4,6 +4,7 @@
 mod errors;
 mod formats;
 mod parity;
+mod processes;
 mod shards;
 mod signals;
 mod stores;

@@ -9,6 +9,7 @@ pub mod faulty;
 pub mod gate;
 pub mod gateway;
 pub mod golden;
+pub mod group;
 pub mod job;
 pub mod keys;
 pub mod metrics;

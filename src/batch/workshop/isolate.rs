@@ -14,6 +14,7 @@ use super::score::{Called, Dropped, Session};
 use super::{RWorkshop, Work, failure};
 use crate::batch::job::BadRows;
 use crate::batch::record::{Cause, Failure};
+use crate::batch::run::Hindrance;
 use crate::error::Condition;
 use crate::frame::cells::Cells;
 use crate::frame::join::join;
@@ -36,15 +37,16 @@ struct Units {
 /// Scores a partition without what raises errors; `first` is what the whole raised.
 ///
 /// # Errors
-/// The partition's failure when nothing may be left out, or too much went wrong.
+/// The partition's failure when nothing may be left out, or too much went wrong; or
+/// no worker can be had.
 pub(super) async fn isolate(
     workshop: &RWorkshop,
     session: &mut Session<'_>,
     work: &Work,
     first: Condition,
-) -> Result<(RecordBatch, Vec<Dropped>), Failure> {
+) -> Result<(RecordBatch, Vec<Dropped>), Hindrance> {
     if workshop.job.errors.rows == BadRows::Fail {
-        return Err(r_error(first));
+        return Err(r_error(first).into());
     }
     let rows_like = &workshop.model.columns.rows_like;
     let units = if workshop.model.independent && work.inputs.as_single().is_some() {
@@ -52,7 +54,7 @@ pub(super) async fn isolate(
     } else {
         groups(&work.inputs, rows_like, &workshop.model.independent_by)
     };
-    let Some(units) = units else { return Err(r_error(first)) };
+    let Some(units) = units else { return Err(r_error(first).into()) };
     let mut search = Search { calls: 0, units, positions: Vec::new(), scored: Vec::new(), dropped: Vec::new() };
     // Ranges of units that wait, the first one last; each is known to fail or not yet tried.
     let mut waiting = vec![(0, search.units.count, Some(first))];
@@ -72,9 +74,9 @@ pub(super) async fn isolate(
             waiting.push((start, half, None));
         }
     }
-    search
-        .finish()
-        .map_err(|error| failure(Cause::RError, format!("parts of the partition gave different columns: {error}")))
+    search.finish().map_err(|error| {
+        failure(Cause::RError, format!("parts of the partition gave different columns: {error}")).into()
+    })
 }
 
 /// Each row on its own.
@@ -133,17 +135,17 @@ impl Search {
         inputs: &Inputs<RecordBatch>,
         start: usize,
         length: usize,
-    ) -> Result<Option<Condition>, Failure> {
+    ) -> Result<Option<Condition>, Hindrance> {
         self.calls += 1;
         if self.calls > MAX_CALLS {
             let found = self.dropped.len();
-            return Err(Failure {
+            return Err(Hindrance::Failure(Failure {
                 condition: self.dropped.pop().map(|dropped| dropped.condition),
                 ..failure(
                     Cause::RError,
                     format!("too many rows raise R errors: {found} were found in {MAX_CALLS} calls"),
                 )
-            });
+            }));
         }
         session.ready().await?;
         let range = start..start + length;
@@ -156,7 +158,7 @@ impl Search {
                 Ok(None)
             }
             Called::Error(condition) => Ok(Some(condition)),
-            Called::Ended(failure) => Err(failure),
+            Called::Ended(failure) => Err(failure.into()),
         }
     }
 

@@ -11,7 +11,7 @@ use arrow_array::RecordBatch;
 use super::{RWorkshop, Work, failure, isolate};
 use crate::batch::record::{Cause, Failure, Times};
 use crate::batch::run::stop::Stop;
-use crate::batch::run::{Order, Unmade};
+use crate::batch::run::{Hindrance, Order, Unmade};
 use crate::batch::seed;
 use crate::error::Condition;
 use crate::frame::schema::Inputs;
@@ -19,6 +19,9 @@ use crate::pool::{CallEnd, ReservedWorker};
 use crate::scoring;
 use crate::telemetry::metrics::DeathReason;
 use crate::worker::protocol::{ScoreCall, ScoreReply, Task};
+
+/// Pause before a worker is asked for again.
+const WORKER_PAUSE: Duration = Duration::from_millis(100);
 
 /// What R made of a partition.
 pub(super) struct Scored {
@@ -67,7 +70,8 @@ impl RWorkshop {
     /// Scores a partition.
     ///
     /// # Errors
-    /// A stop was asked for before R began, or no worker can be had.
+    /// A stop was asked for before R began, or no worker can be had: nothing is known
+    /// of the partition then.
     pub(super) async fn score(
         &self,
         order: Order<'_>,
@@ -107,15 +111,31 @@ impl RWorkshop {
         let result = match called {
             Called::Predictions(batch) => Ok((batch, Vec::new())),
             Called::Ended(failure) => Err(failure),
-            Called::Error(condition) => isolate::isolate(self, &mut session, work, condition).await,
+            Called::Error(condition) => match isolate::isolate(self, &mut session, work, condition).await {
+                Ok(scored) => Ok(scored),
+                Err(Hindrance::Failure(failure)) => Err(failure),
+                Err(Hindrance::Unmade(unmade)) => return Err(unmade),
+            },
         };
         times.convert += session.convert.as_secs_f64();
         times.score += session.score.as_secs_f64();
         Ok(Scored { result, tries, worker_bytes: session.worker_bytes, warnings: session.warnings })
     }
 
+    /// A worker that nobody else uses; waits while a zygote that died is started again.
     async fn reserve(&self) -> Result<ReservedWorker, Unmade> {
-        self.model.pool.reserve().await.map_err(|error| Unmade::Trouble(format!("no worker can be had: {error}")))
+        let pool = &self.model.pool;
+        let until = Instant::now() + self.model.load_timeout;
+        loop {
+            match pool.reserve().await {
+                Ok(worker) => return Ok(worker),
+                Err(error) if pool.is_out_of_order() || Instant::now() >= until => {
+                    return Err(Unmade::Trouble(format!("no worker can be had: {error}")));
+                }
+                Err(_) if self.stopping.asked() != Stop::No => return Err(Unmade::Interrupted),
+                Err(_) => tokio::time::sleep(WORKER_PAUSE).await,
+            }
+        }
     }
 
     fn session<'a>(&'a self, order: Order<'_>, worker: ReservedWorker, output: &Path) -> Session<'a> {
@@ -179,10 +199,9 @@ impl Session<'_> {
     }
 
     /// Has another worker take over when the last one was retired.
-    pub(super) async fn ready(&mut self) -> Result<(), Failure> {
+    pub(super) async fn ready(&mut self) -> Result<(), Unmade> {
         if self.worker.is_none() {
-            let worker = self.workshop.reserve().await;
-            self.worker = Some(worker.map_err(|error| failure(Cause::Crash, error.to_string()))?);
+            self.worker = Some(self.workshop.reserve().await?);
         }
         Ok(())
     }

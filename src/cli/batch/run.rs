@@ -18,7 +18,7 @@ use crate::batch::sites::Opener;
 use crate::config::{EngineVariables, ProviderVariables, Settings, worker_environment};
 use crate::http;
 use crate::lifecycle::Background;
-use crate::pool::{Sizing, Upkeep};
+use crate::pool::{Sizing, Upkeep, orphans};
 use crate::scoring::load::LoadContext;
 use crate::scoring::slots::ScoringSlots;
 use crate::telemetry::metrics;
@@ -85,7 +85,8 @@ pub fn run(arguments: &RunArguments, settings: Settings) -> ExitCode {
         Some(Ok(listener)) => Some(listener),
         Some(Err(error)) => return refuse(&format!("--admin-listen: {error}")),
     };
-    let workers = Sizing::of_this_process(&settings.workers, 1).workers;
+    let sizing = Sizing::of_a_batch_run(&settings.workers);
+    let workers = sizing.workers;
     let background = Background::new();
     let order = Order {
         job,
@@ -100,7 +101,7 @@ pub fn run(arguments: &RunArguments, settings: Settings) -> ExitCode {
             executable,
             environment: worker_environment(&settings.workers),
             workers,
-            upkeep: Upkeep::from(&settings.workers),
+            upkeep: Upkeep { sizing, ..Upkeep::from(&settings.workers) },
             slots: ScoringSlots::new(workers),
             settings,
             background: background.clone(),
@@ -113,6 +114,7 @@ pub fn run(arguments: &RunArguments, settings: Settings) -> ExitCode {
     let finished = runtime.block_on(async {
         let (stopper, stopping) = stop();
         listen(stopper.clone())?;
+        background.spawn("adoption of orphans", orphans::adopt()?);
         let mut shown = Shown::new(arguments.progress);
         let finished = tokio::select! {
             finished = take_part(order, &mut shown, stopper, stopping) => finished,

@@ -14,6 +14,7 @@ use tokio::process::{Child, Command};
 
 use super::bundle::run_r;
 use super::client::{Connection, Request};
+use super::group::{self, Group};
 use super::processes::{self, MARKER};
 use super::{eventually, within_deadline};
 
@@ -23,6 +24,7 @@ pub struct Job {
     directory: TempDir,
     marker: String,
     environment: Vec<(String, String)>,
+    groups: Vec<PathBuf>,
 }
 
 /// A shard that runs. Dropping it kills it.
@@ -34,7 +36,7 @@ impl Job {
     /// A job without anything.
     pub fn new() -> Self {
         let directory = tempfile::tempdir().expect("a folder");
-        Self { directory, marker: uuid::Uuid::now_v7().to_string(), environment: Vec::new() }
+        Self { directory, marker: uuid::Uuid::now_v7().to_string(), environment: Vec::new(), groups: Vec::new() }
     }
 
     /// A job of a scoring script that needs no model file.
@@ -57,6 +59,12 @@ impl Job {
     /// Adds variables to the environment of all that is run.
     pub fn environment(mut self, variables: &[(String, String)]) -> Self {
         self.environment.extend_from_slice(variables);
+        self
+    }
+
+    /// All is run within a control group.
+    pub fn within(mut self, group: &Group) -> Self {
+        self.groups.push(group.folder());
         self
     }
 
@@ -103,7 +111,7 @@ impl Job {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rscore"));
+        let mut command = group::command(env!("CARGO_BIN_EXE_rscore"), &self.groups);
         command
             .arg("batch")
             .args(arguments)
@@ -158,14 +166,19 @@ impl Drop for Job {
 }
 
 impl Running {
+    /// The shard's own process.
+    pub fn id(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
     /// Sends a signal to the shard's own process.
     pub fn signal(&self, signal: Signal) {
-        processes::send_signal(self.child.id().expect("it runs"), signal);
+        processes::send_signal(self.id(), signal);
     }
 
     /// The metrics at the only address that it listens on.
     pub async fn metrics(&self) -> String {
-        let id = self.child.id().expect("it runs");
+        let id = self.id();
         let address = eventually("a listener", || async { processes::listeners(id).first().copied() }).await;
         let reply = within_deadline("metrics", async {
             let stream = TcpStream::connect(address).await.expect("a connection");

@@ -39,9 +39,14 @@ pub fn marked(marker: &str) -> Vec<Process> {
     ids.filter(is_marked).filter_map(read).collect()
 }
 
-fn read(id: u32) -> Option<Process> {
+/// The process that started a process, or adopted it.
+pub fn parent(id: u32) -> Option<u32> {
     let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
-    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()?;
+    status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()
+}
+
+fn read(id: u32) -> Option<Process> {
+    let parent = parent(id)?;
     let directory = fs::read_link(format!("/proc/{id}/cwd")).ok()?;
     Some(Process { id, parent, directory })
 }

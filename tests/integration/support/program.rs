@@ -19,7 +19,7 @@ use super::bundle::Repository;
 use super::endpoint::{EVERYTHING, Endpoint};
 use super::processes::{self, MARKER, Process};
 use super::setup::Setup;
-use super::{eventually, keys, within_deadline};
+use super::{eventually, group, keys, within_deadline};
 
 /// Name of the configuration file in the program's folder.
 pub const CONFIGURATION: &str = "rscore.toml";
@@ -53,15 +53,8 @@ impl Program {
         setup.settings.workers.environment.push(MARKER.to_owned());
         let directory = tempfile::tempdir().expect("a folder");
         write_settings(directory.path(), &setup);
-        let mut command = match setup.groups.as_slice() {
-            [] => command(directory.path(), setup.environment()),
-            groups => {
-                let mut shell = prepare(Command::new("/bin/sh"), directory.path(), setup.environment());
-                let enter = groups.iter().map(|group| format!("echo $$ > {}/cgroup.procs && ", group.display()));
-                shell.args(["-c", &format!("{}exec \"$0\" \"$@\"", enter.collect::<String>()), BINARY]);
-                shell
-            }
-        };
+        let command = group::command(BINARY, &setup.groups);
+        let mut command = prepare(command, directory.path(), setup.environment());
         command.args(["serve", "--config", CONFIGURATION]).stdout(Stdio::piped()).stderr(Stdio::piped());
         if setup.development {
             command.arg("--dev");

@@ -9,6 +9,7 @@ use rscore::config::{Settings, worker_environment};
 use rustls::ClientConfig;
 
 use super::bundle::Repository;
+use super::group::Group;
 use super::keys;
 use super::processes::MARKER;
 use super::program::Program;
@@ -82,8 +83,8 @@ impl Setup {
     }
 
     /// Started as a program within these control groups.
-    pub fn groups(mut self, folders: impl IntoIterator<Item = PathBuf>) -> Self {
-        self.groups = folders.into_iter().collect();
+    pub fn groups<'a>(mut self, groups: impl IntoIterator<Item = &'a Group>) -> Self {
+        self.groups = groups.into_iter().map(Group::folder).collect();
         self
     }
 

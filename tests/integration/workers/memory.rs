@@ -2,11 +2,11 @@
 //! request fails, or one worker is replaced.
 
 use std::fs;
-use std::path::PathBuf;
 
 use super::{counted, workers_without};
 use crate::support::client::Request;
 use crate::support::eventually;
+use crate::support::group::Group;
 use crate::support::server::TestServer;
 use crate::support::setup::Setup;
 
@@ -84,39 +84,6 @@ async fn the_kernel_would_rather_end_a_worker_than_the_server() {
     eventually("a worker that volunteers", volunteers).await;
 }
 
-/// A control group of version 1 below this process's own; gone with its value.
-struct Group(PathBuf);
-
-impl Group {
-    /// None where the machine has no such groups or keeps them to itself.
-    fn new(controller: &str, files: &[(&str, &str)]) -> Option<Self> {
-        let own = fs::read_to_string("/proc/self/cgroup").ok()?;
-        let own = own.lines().find_map(|line| {
-            let mut fields = line.splitn(3, ':').skip(1);
-            let has = fields.next()?.split(',').any(|name| name == controller);
-            has.then(|| fields.next().map(str::to_owned))?
-        })?;
-        let folder =
-            PathBuf::from(format!("/sys/fs/cgroup/{controller}{own}")).join(format!("rscore-{}", uuid::Uuid::now_v7()));
-        fs::create_dir(&folder).ok()?;
-        let group = Self(folder);
-        files.iter().try_for_each(|(file, text)| fs::write(group.0.join(file), text)).ok()?;
-        Some(group)
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        // What was in it may end a moment later; an empty group does no harm.
-        for _ in 0..100 {
-            if fs::remove_dir(&self.0).is_ok() {
-                return;
-            }
-            std::thread::yield_now();
-        }
-    }
-}
-
 #[tokio::test]
 async fn under_a_real_control_group_workers_follow_its_limits_and_a_storm_stays_a_request() {
     let model = "contained";
@@ -128,7 +95,7 @@ async fn under_a_real_control_group_workers_follow_its_limits_and_a_storm_stays_
         println!("this machine lets no control group be made");
         return;
     };
-    let program = setup(model).workers(0).groups([memory.0.clone(), cpu.0.clone()]).run().await;
+    let program = setup(model).workers(0).groups([&memory, &cpu]).run().await;
     let line = program
         .logged("the size of the pool", |line| {
             line["message"].as_str().is_some_and(|text| text.contains("memory allows"))
