@@ -51,7 +51,9 @@ pub(super) fn nearest(mistyped: &str) -> Option<&'static str> {
     let name = last(mistyped);
     // A right name in a wrong section, or in none, is as near as a typing error.
     let distance = |key: &str| strsim::osa_distance(mistyped, key).min(1 + strsim::osa_distance(&name, &last(key)));
-    let (distance, key) = DEFAULTS.keys().map(|key| (distance(key), key)).min()?;
+    // Of two that are as near, the one whose section is right but for a typing error.
+    let rank = |key: &'static String| (distance(key), strsim::osa_distance(mistyped, key), key);
+    let (distance, _, key) = DEFAULTS.keys().map(rank).min()?;
     (distance <= 1 + name.len() / 3).then_some(key.as_str())
 }
 
@@ -71,6 +73,7 @@ mod tests {
         assert_eq!(nearest("servr.listen"), Some("server.listen"));
         assert_eq!(nearest("server.certificate"), Some("tls.certificate"));
         assert_eq!(nearest("limits.max_row"), Some("limits.max_rows"));
+        assert_eq!(nearest("limit.max_rows"), Some("limits.max_rows"));
         assert_eq!(nearest("listn"), Some("server.listen"));
         assert_eq!(nearest("colour"), None);
         assert_eq!(nearest("qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq"), None);

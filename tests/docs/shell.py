@@ -36,6 +36,7 @@ class Shell:
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
             pass_fds=[end],
             start_new_session=True,
         )
@@ -64,8 +65,8 @@ class Shell:
         script, output = self._write(block), self.notes / f"{self.count}.out"
         runner = RUNNERS[block.kind].format(f"'{script}'")
         # The first command that fails ends the bash, unless a failure is expected.
-        strict = "" if "exit code" in block.marks else "set -eo pipefail; "
-        status = self._ask(f"{strict}{runner} </dev/null >'{output}' 2>&1; status=$?; set +eo pipefail; echo $status >&{self.end}")
+        strict = "" if "exit code" in block.marks else "set -e; "
+        status = self._ask(f"{strict}{runner} </dev/null >'{output}' 2>&1; status=$?; set +e; echo $status >&{self.end}")
         return status, output.read_text(errors="replace")
 
     def start(self, block: Block) -> None:
