@@ -1,6 +1,5 @@
 # Sourced by scripts/image-test: the image by buildah, where there is no Docker engine. Its
-# containers share the host's network and see a root of their own; what is read-only is not
-# enforced here, but the image's user may not write there.
+# containers share the host's network and see a root of their own.
 # shellcheck shell=bash disable=SC2154  # image and work are the caller's
 
 buildah=(buildah --storage-driver vfs)
@@ -9,11 +8,14 @@ base=localhost/debian:bookworm
 rust=localhost/rust:host
 server=
 
-build_image() {
+prepare_engine() {
   install_packages buildah debootstrap openssl curl
   # Layers by overlay where the kernel lets us; else full copies, which take some 30 GB.
   if buildah --storage-driver overlay info >/dev/null 2>&1; then buildah=(buildah --storage-driver overlay); fi
   containers_before=$("${buildah[@]}" containers --quiet)
+}
+
+build_image() {
   make_base
   make_rust
   # The host's certificate authorities: a proxy between here and the registries has its own.
@@ -74,27 +76,42 @@ run_image() {
   return "$status"
 }
 
+# buildah's own `run` has no read-only root: here it is made by hand, as an engine does it for
+# --read-only --tmpfs /tmp. Every program takes the place of the one before, so that the server's
+# process is the one that was started.
 start_server() {
+  local root user environment
   container=$("${buildah[@]}" from "$image")
-  "${buildah[@]}" run --isolation chroot --network host --volume "$work:/files:ro" "$container" -- \
-    rscore serve "$@" >"$work/server.log" 2>&1 &
+  root=$("${buildah[@]}" mount "$container")
+  user=$(inspect '{{.OCIv1.Config.User}}')
+  mapfile -t environment < <(inspect '{{range .OCIv1.Config.Env}}{{println .}}{{end}}' | grep .)
+  mkdir -p "$root/files"
+  # shellcheck disable=SC2016  # the variables are the inner shell's
+  unshare --mount bash -c '
+    set -e
+    root=$1 files=$2 user=$3
+    shift 3
+    mount --bind "$root" "$root"
+    mount --bind "$files" "$root/files"
+    mount -o remount,bind,ro "$root/files"
+    mount --rbind /dev "$root/dev"
+    mount -t proc proc "$root/proc"
+    mount -t tmpfs tmpfs "$root/tmp"
+    mount -o remount,bind,ro "$root"
+    exec chroot --userspec="$user" "$root" env --ignore-environment --chdir=/tmp "$@"
+  ' start "$root" "$work" "$user" "${environment[@]}" rscore serve "$@" >"$work/server.log" 2>&1 &
   server=$!
 }
+
+inspect() { "${buildah[@]}" inspect --format "$1" "$container"; }
 
 exec_in_server() { "${buildah[@]}" run --isolation chroot --network host "$container" -- "$@"; }
 
 server_is_alive() { kill -0 "$server" 2>/dev/null; }
 
-# The signal goes to rscore itself, as an engine would send it, not to buildah around it.
-terminate_server() {
-  local child=$server children
-  while [[ $(cat "/proc/$child/comm") != rscore ]]; do
-    read -ra children <"/proc/$child/task/$child/children"
-    [[ ${#children[@]} -gt 0 ]] || die "there is no server below process $server"
-    child=${children[0]}
-  done
-  kill -TERM "$child"
-}
+root_is_read_only() { awk '$5 == "/" { options = $6 } END { exit options !~ /^ro/ }' "/proc/$server/mountinfo"; }
+
+terminate_server() { kill -TERM "$server"; }
 
 wait_for_server() {
   local status=0
@@ -104,14 +121,15 @@ wait_for_server() {
 }
 
 stop_server() {
-  [[ -z $server ]] || terminate_server
+  [[ -z $server ]] || { terminate_server && wait_for_server; }
 }
 
-# The image, and the containers of this run: a build that failed leaves some behind.
-remove_image() {
+# The containers of this run: a build that failed leaves some behind, too.
+remove_containers() {
   local name
   for name in $("${buildah[@]}" containers --quiet); do
     [[ $containers_before == *"$name"* ]] || "${buildah[@]}" rm "$name" >/dev/null
   done
-  "${buildah[@]}" rmi "$image" >/dev/null
 }
+
+remove_image() { "${buildah[@]}" rmi "$image" >/dev/null; }
