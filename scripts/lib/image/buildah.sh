@@ -4,6 +4,7 @@
 
 buildah=(buildah --storage-driver vfs)
 containers_before=
+images_before=
 base=localhost/debian:bookworm
 rust=localhost/rust:host
 server=
@@ -18,6 +19,7 @@ prepare_engine() {
 build_image() {
   make_base
   make_rust
+  images_before=$("${buildah[@]}" images --quiet)
   # The host's certificate authorities: a proxy between here and the registries has its own.
   # CARGO_BUILD_JOBS of the caller keeps cores free on a machine that has other work.
   "${buildah[@]}" bud --isolation chroot --network host --layers=false --tag "$image" \
@@ -132,4 +134,10 @@ remove_containers() {
   done
 }
 
-remove_image() { "${buildah[@]}" rmi "$image" >/dev/null; }
+# The image and those of its stages; what it was built from stays, for the next time.
+remove_image() {
+  local name
+  for name in $("${buildah[@]}" images --quiet); do
+    [[ $images_before == *"$name"* ]] || "${buildah[@]}" rmi "$name" >/dev/null
+  done
+}
