@@ -85,8 +85,8 @@ impl PoolSettings {
         let sizing = &self.upkeep.sizing;
         let (model, version) = (&*self.model, self.version);
         let Some(share) = sizing.memory else {
-            // The one worker of `rscore check` has no reason worth a line.
-            if !sizing.reason.is_empty() {
+            // A trial may run fewer, which the reason would not explain.
+            if self.size == sizing.workers {
                 tracing::info!(model.name = model, model.version = version, "{} workers: {}", self.size, sizing.reason);
             }
             return;
