@@ -8,6 +8,9 @@ pub struct Layout {
     root: String,
 }
 
+/// Name of the folder that holds the state of runs.
+pub const STATE: &str = "_rscore";
+
 /// Folder of all runs.
 pub const RUNS: &str = "_rscore/runs/";
 

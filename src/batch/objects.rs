@@ -31,6 +31,11 @@ impl StoreTrouble {
         Self { text: text.into(), permanent: true }
     }
 
+    /// The same trouble, with what it is about before it.
+    pub fn about(self, what: &str) -> Self {
+        Self { text: format!("{what}: {}", self.text), ..self }
+    }
+
     /// Whether trying again is no use.
     pub fn is_permanent(&self) -> bool {
         self.permanent

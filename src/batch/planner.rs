@@ -1,6 +1,7 @@
 //! Making the plan: one listing per input, joined on the captures, largest
 //! partitions first. No R is started for it.
 
+mod outputs;
 mod split;
 
 use bytes::Bytes;
@@ -14,9 +15,6 @@ use super::objects::{Objects, StoreTrouble, read_json, to_json};
 use super::plan::{self, Partition, PlanHead, Source, VERSION};
 use super::sites::{self, InputSite, Sites};
 
-/// Folder of the state of all runs.
-const STATE: &str = "_rscore/";
-
 /// How many missing keys a plan lists.
 const LISTED: usize = 100;
 
@@ -24,7 +22,7 @@ const LISTED: usize = 100;
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
     /// The job can't be done as it stands.
-    #[error("the inputs can't be joined:\n  - {}", .0.join("\n  - "))]
+    #[error("there is no plan:\n  - {}", .0.join("\n  - "))]
     Job(Vec<String>),
     /// A store can't be read or written.
     #[error(transparent)]
@@ -71,6 +69,7 @@ pub async fn draft(job: &Job, sites: &Sites, run: &str, model_digest: Option<Str
             split => partitions.extend(split::split(&sites.inputs[0], whole, split).await?),
         }
     }
+    outputs::check(sites, &partitions).map_err(PlanError::Job)?;
     // Largest first, so that none of them is left for the end.
     partitions.sort_by(|a, b| b.bytes().cmp(&a.bytes()).then_with(|| a.id.cmp(&b.id)));
     let encoded = plan::encode(&partitions).map_err(|error| StoreTrouble::new(error.to_string()))?;
@@ -143,8 +142,8 @@ async fn list(site: &InputSite) -> Result<JoinInput, PlanError> {
     } else {
         let mut listed = site.store.list("").map_err(trouble)?;
         while let Some(info) = listed.try_next().await.map_err(trouble)? {
-            // The state and outputs of runs are nobody's input.
-            if info.path.starts_with(STATE) {
+            // The state of runs is nobody's input.
+            if outputs::is_state(&info.path) {
                 continue;
             }
             if let Some(values) = site.template.read(&info.path) {

@@ -68,13 +68,19 @@ pub enum Unmade {
     #[error("interrupted")]
     Interrupted,
     /// A store or a worker can't be had.
-    #[error("{0}")]
-    Trouble(String),
+    #[error(transparent)]
+    Trouble(#[from] StoreTrouble),
 }
 
-impl From<StoreTrouble> for Unmade {
-    fn from(trouble: StoreTrouble) -> Self {
-        Self::Trouble(trouble.to_string())
+impl Unmade {
+    /// Trouble that may be over when the same is tried again.
+    pub fn trouble(text: impl Into<String>) -> Self {
+        Self::Trouble(StoreTrouble::new(text))
+    }
+
+    /// Trouble that stays until somebody changes something.
+    pub fn permanent(text: impl Into<String>) -> Self {
+        Self::Trouble(StoreTrouble::permanent(text))
     }
 }
 

@@ -124,7 +124,7 @@ pub async fn take_part(
     let objects = opened.objects.clone();
     let board = match Board::read(&*objects, layout.clone(), opened.partitions.clone()).await {
         Ok(board) => board,
-        Err(trouble) => return Ok(Finished::Interrupted(trouble.to_string())),
+        Err(trouble) => return given_up(&trouble),
     };
     let progress = Arc::new(Progress::new(opened.head.partitions, opened.head.bytes));
     progress.all_settled(board.settled_count(), board.settled_bytes());
@@ -143,13 +143,21 @@ pub async fn take_part(
             Ok(End::Complete) => {}
             Ok(End::Interrupted) => return Ok(Finished::Interrupted(STOPPED.to_owned())),
             Ok(End::Cancelled) => return Ok(Finished::Cancelled),
-            Err(trouble) => return Ok(Finished::Interrupted(trouble.to_string())),
+            Err(trouble) => return given_up(&trouble),
         }
     }
     Ok(match conclude(&order, &opened).await {
         Ok(report) => Finished::Complete(Box::new(report)),
-        Err(trouble) => Finished::Interrupted(trouble.to_string()),
+        Err(trouble) => return given_up(&trouble),
     })
+}
+
+/// What trouble makes of a process's part: to be run again, unless that is no use.
+fn given_up(trouble: &StoreTrouble) -> Result<Finished, Refused> {
+    if trouble.is_permanent() {
+        return Err(Refused::because(trouble.to_string()));
+    }
+    Ok(Finished::Interrupted(trouble.to_string()))
 }
 
 /// Reads the run again from the store, writes its report, and says so.

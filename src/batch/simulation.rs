@@ -5,6 +5,7 @@
 //! outcome, one published output which is that of the outcome, and the law of
 //! conservation holds.
 
+mod permanent;
 mod store;
 mod workshop;
 

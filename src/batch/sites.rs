@@ -124,7 +124,7 @@ impl InputSite {
                 ),
                 condition: None,
             }),
-            _ => Hindrance::Unmade(Unmade::Trouble(error.to_string())),
+            _ => Hindrance::Unmade(Unmade::Trouble(trouble(error))),
         })
     }
 
@@ -147,11 +147,17 @@ impl InputSite {
         header: u64,
         records: std::ops::Range<u64>,
     ) -> Result<Bytes, StoreError> {
+        // No store gives a range of no bytes. A file with nothing in it is read as a whole.
+        if records.is_empty() && header == 0 {
+            return self.read_whole(source, etag).await;
+        }
         let mut bytes = bytes::BytesMut::new();
         if header > 0 {
             bytes.extend_from_slice(&self.store.get_range(&source.path, 0..header, etag).await?);
         }
-        bytes.extend_from_slice(&self.store.get_range(&source.path, records, etag).await?);
+        if !records.is_empty() {
+            bytes.extend_from_slice(&self.store.get_range(&source.path, records, etag).await?);
+        }
         Ok(bytes.freeze())
     }
 }

@@ -152,8 +152,7 @@ impl RWorkshop {
         let Order { partition, attempt, .. } = order;
         let units = (partition.bytes() * MEMORY_FACTOR / MEMORY_UNIT + 1).min(u64::from(self.memory_units));
         let permit = self.memory.clone().acquire_many_owned(u32::try_from(units).unwrap_or(self.memory_units)).await;
-        let permit: Arc<dyn Send + Sync> =
-            Arc::new(permit.map_err(|_| Unmade::Trouble("the memory bound is closed".to_owned()))?);
+        let permit: Arc<dyn Send + Sync> = Arc::new(permit.map_err(|_| Unmade::trouble("the memory bound is closed"))?);
         if let Some(earlier) = &self.earlier
             && let Some(made) = earlier.made(order, &self.layout, &self.shard, &self.model.digest).await?
         {
@@ -194,7 +193,7 @@ impl RWorkshop {
         };
         let encoded = Instant::now();
         let Work { kept, numbers, mut bad, raw, .. } = work;
-        let kept = decode::without(&kept, &dropped).map_err(|error| Unmade::Trouble(error.to_string()))?;
+        let kept = decode::without(&kept, &dropped).map_err(|error| Unmade::permanent(error.to_string()))?;
         quarantine::add_dropped(&mut bad, dropped, &numbers, raw.as_ref(), self.quarantine_format());
         for row in bad.iter().take(log::LISTED_ROWS) {
             log.say(&format!("row {} was set aside: {}", row.number, row.message));
@@ -204,7 +203,7 @@ impl RWorkshop {
         let (output, written_rows) = match output {
             Ok(output) => output,
             Err(error) => {
-                return Err(Unmade::Trouble(format!("the output can't be encoded: {}", decode::describe(&error))));
+                return Err(Unmade::permanent(format!("the output can't be encoded: {}", decode::describe(&error))));
             }
         };
         let (quarantine, files) = self.quarantine(order, &bad);
@@ -229,7 +228,7 @@ impl RWorkshop {
         let mut objects = Vec::with_capacity(order.partition.inputs.len());
         for (name, source) in &order.partition.inputs {
             let site = self.site(name).ok_or_else(|| {
-                Hindrance::Unmade(Unmade::Trouble(format!("the plan has the input '{name}', the job does not")))
+                Hindrance::Unmade(Unmade::permanent(format!("the plan has the input '{name}', the job does not")))
             })?;
             objects.push((name.clone(), source.clone(), site.read(source).await?));
         }
@@ -257,10 +256,15 @@ impl RWorkshop {
             let (format, max_rows, raw) = (site.format, self.job.limits.max_rows, bytes.clone());
             let input = name.clone();
             let decoded = decode::beside(move || columns.decode(&input, format, &bytes, max_rows)).await?;
-            let Decoded { frame, rejected, rows } = match decoded {
+            let Decoded { frame, rejected, rows, lacks } = match decoded {
                 Ok(decoded) => decoded,
                 Err(failure) => return Ok(Err((failure, Rows::default()))),
             };
+            if let Some(column) = lacks {
+                let message = format!("{name} has no column '{column}', which keep names");
+                let failure = failure(Cause::InputMalformed, message);
+                return Ok(Err((failure, Rows { read: rows, failed: rows, ..Rows::default() })));
+            }
             let tolerable = rejected.is_empty() || (may_drop && is_main);
             if !tolerable {
                 let failed = if is_main { rows } else { 0 };
@@ -272,7 +276,7 @@ impl RWorkshop {
                 let numbers = decode::numbers_of_accepted(rows, &rejected, first);
                 bad = rejected.into_iter().map(|row| BadRow::unreadable(row, first)).collect();
                 let kept = self.model.columns.kept(&frame);
-                let kept = kept.map_err(Unmade::Trouble)?;
+                let kept = kept.map_err(|error| Unmade::permanent(error.to_string()))?;
                 main = Some((kept, numbers, raw));
             }
             frames.push((name.clone(), self.model.columns.of_model(&name, frame)));
@@ -284,7 +288,7 @@ impl RWorkshop {
             }
         }
         let Some((kept, numbers, raw)) = main else {
-            return Err(Unmade::Trouble(format!(
+            return Err(Unmade::permanent(format!(
                 "partition {} lacks the input '{}' that predictions follow",
                 order.partition.id, self.model.columns.rows_like
             )));

@@ -3,6 +3,7 @@
 
 mod errors;
 mod formats;
+mod inputs;
 mod parity;
 mod processes;
 mod shards;

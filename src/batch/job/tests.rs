@@ -80,7 +80,7 @@ fn every_mistake_is_said_at_once_with_the_nearest_name() {
 }
 
 #[test]
-fn partitions_never_share_an_output() {
+fn the_output_has_every_capture() {
     let job = |output: &str| {
         Job::parse(&format!("model = \"m\"\noutput = \"{output}\"\n[inputs]\ndata = \"in/{{day:date}}/{{p}}.csv\""))
     };

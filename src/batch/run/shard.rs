@@ -277,14 +277,14 @@ impl Work {
             }
             // A later look finds out what became of it.
             Ok(Ended::Elsewhere) | Err(Unmade::Interrupted) => {}
-            Err(Unmade::Trouble(text)) => {
+            Err(Unmade::Trouble(trouble)) => {
                 let troubles = self.troubles.entry(index).or_default();
                 *troubles += 1;
                 let partition = &self.board.partitions()[index].id;
                 if *troubles >= MAX_TROUBLES {
-                    return Err(StoreTrouble::new(format!("partition {partition} was given up for now: {text}")));
+                    return Err(trouble.about(&format!("partition {partition} was given up for now")));
                 }
-                tracing::warn!(batch.partition = %partition, "attempt {troubles} of {MAX_TROUBLES} failed: {text}");
+                tracing::warn!(batch.partition = %partition, "attempt {troubles} of {MAX_TROUBLES} failed: {trouble}");
                 let pause = TROUBLE_PAUSE * *troubles;
                 self.start(index, epoch, pause);
             }

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow_array::{BooleanArray, RecordBatch, RecordBatchOptions};
-use arrow_schema::{ArrowError, Schema as ArrowSchema};
+use arrow_array::{Array, BooleanArray, RecordBatch, RecordBatchOptions, new_null_array};
+use arrow_schema::{ArrowError, DataType, Field, Schema as ArrowSchema};
 use arrow_select::filter::filter_record_batch;
 
 use super::failure;
@@ -13,18 +13,14 @@ use super::score::Dropped;
 use crate::batch::record::{Cause, Failure};
 use crate::batch::run::Unmade;
 use crate::frame::format::Format;
-use crate::frame::join::join;
 use crate::frame::schema::{Column, ColumnType, InputSchemas, Inputs, Schema, UnknownColumns};
-use crate::frame::stream::{OnMisfit, RejectedRow, StreamOptions, decoder};
-
-/// Rows of one chunk while decoding.
-const CHUNK_ROWS: usize = 65_536;
+use crate::frame::stream::{Chunk, OnMisfit, RejectedRow, StreamOptions, decoder};
 
 /// Longest record in bytes.
 const MAX_RECORD_BYTES: usize = 16 << 20;
 
-/// Longest message of an Arrow stream in bytes.
-const MAX_MESSAGE_BYTES: usize = i32::MAX as usize;
+/// Longest input in bytes, which is how much text a column of Arrow can have.
+const MAX_BYTES: usize = i32::MAX as usize;
 
 /// Which columns are read of which input.
 #[derive(Debug, Clone)]
@@ -45,6 +41,8 @@ pub(super) struct Decoded {
     pub rejected: Vec<RejectedRow>,
     /// All rows.
     pub rows: u64,
+    /// A column to keep that isn't there although there are rows.
+    pub lacks: Option<String>,
 }
 
 impl Columns {
@@ -89,39 +87,39 @@ impl Columns {
         bytes: &[u8],
         max_rows: usize,
     ) -> Result<Decoded, Failure> {
-        let malformed =
-            |error: crate::error::Error| failure(Cause::InputMalformed, format!("{input}: {}", describe(&error)));
-        let options = StreamOptions {
-            max_record_bytes: MAX_RECORD_BYTES,
-            max_message_bytes: MAX_MESSAGE_BYTES,
-            chunk_bytes: usize::MAX,
-            on_misfit: OnMisfit::Reject,
-            non_finite_strings: true,
-        };
-        let mut decoder = decoder(format, Arc::new(self.schema(input, format)), options)
-            .ok_or_else(|| failure(Cause::InputMalformed, format!("{input}: {format} can't be read here")))?;
-        let mut batches = Vec::new();
-        let mut rejected = Vec::new();
-        let mut rows = 0u64;
-        decoder.push(bytes).map_err(malformed)?;
-        decoder.finish().map_err(malformed)?;
-        while let Some(chunk) = decoder.next_chunk(CHUNK_ROWS).map_err(malformed)? {
-            rows += (chunk.batch.num_rows() + chunk.rejected.len()) as u64;
-            if rows > max_rows as u64 {
-                return Err(failure(
-                    Cause::TooLarge,
-                    format!("{input} has more than {max_rows} rows (limits.max_rows); split it with partition.split"),
-                ));
-            }
-            batches.push(chunk.batch);
-            rejected.extend(chunk.rejected);
+        if bytes.len() > MAX_BYTES {
+            return Err(failure(
+                Cause::TooLarge,
+                format!("{input} is longer than {MAX_BYTES} bytes; split it with partition.split"),
+            ));
         }
-        let frame = match batches.as_slice() {
-            [one] => one.clone(),
-            many => join(&many.iter().collect::<Vec<_>>())
-                .map_err(|error| failure(Cause::InputMalformed, format!("{input}: {error}")))?,
-        };
-        Ok(Decoded { frame, rejected, rows })
+        let schema = self.schema(input, format);
+        let Decoded { frame, rejected, rows, .. } = read(input, format, schema, bytes, max_rows)?;
+        let lacks = if input == self.rows_like { self.lacking(input, format, &frame, bytes) } else { None };
+        Ok(Decoded { frame, rejected, rows, lacks })
+    }
+
+    /// A column to keep that isn't there although there are rows. One that was put into
+    /// the schema is there in any case; if nothing is in it, the input is asked itself.
+    fn lacking(&self, input: &str, format: Format, frame: &RecordBatch, bytes: &[u8]) -> Option<String> {
+        if frame.num_rows() == 0 {
+            return None;
+        }
+        let schema = self.schemas.get(input);
+        let passes = schema.is_none_or(|schema| schema.unknown_columns == UnknownColumns::Pass);
+        let mut empty = Vec::new();
+        for name in self.keep.iter().filter(|name| schema.is_none_or(|schema| schema.position(name).is_none())) {
+            match frame.column_by_name(name) {
+                None => return Some(name.clone()),
+                Some(column) if !passes && column.null_count() == column.len() => empty.push(name),
+                Some(_) => {}
+            }
+        }
+        if empty.is_empty() {
+            return None;
+        }
+        let came = read(input, format, Schema::untyped(), bytes, usize::MAX - 1).ok()?.frame;
+        empty.into_iter().find(|name| came.column_by_name(name).is_none()).cloned()
     }
 
     /// The columns that the model takes.
@@ -140,20 +138,27 @@ impl Columns {
     }
 
     /// The columns that the output begins with.
-    pub(super) fn kept(&self, frame: &RecordBatch) -> Result<RecordBatch, String> {
+    ///
+    /// # Errors
+    /// Two of them can't stand beside each other.
+    pub(super) fn kept(&self, frame: &RecordBatch) -> Result<RecordBatch, ArrowError> {
         let mut fields = Vec::with_capacity(self.keep.len());
         let mut columns = Vec::with_capacity(self.keep.len());
         for name in &self.keep {
-            let (position, field) = frame
-                .schema_ref()
-                .column_with_name(name)
-                .ok_or_else(|| format!("keep: there is no column '{name}'"))?;
-            fields.push(field.clone());
-            columns.push(frame.column(position).clone());
+            match frame.schema_ref().column_with_name(name) {
+                Some((position, field)) => {
+                    fields.push(field.clone());
+                    columns.push(frame.column(position).clone());
+                }
+                // Without rows there need not be columns.
+                None => {
+                    fields.push(Field::new(name, DataType::Utf8, true));
+                    columns.push(new_null_array(&DataType::Utf8, frame.num_rows()));
+                }
+            }
         }
         let options = RecordBatchOptions::new().with_row_count(Some(frame.num_rows()));
         RecordBatch::try_new_with_options(Arc::new(ArrowSchema::new(fields)), columns, &options)
-            .map_err(|error| error.to_string())
     }
 
     /// Frames in the order of the model's inputs.
@@ -162,6 +167,35 @@ impl Columns {
         frames.sort_by_key(|(name, _)| order.iter().position(|other| other == name));
         Inputs::named(frames)
     }
+}
+
+/// Reads an input as one chunk: what a column without a type is, is known when all of
+/// it was seen.
+fn read(input: &str, format: Format, schema: Schema, bytes: &[u8], max_rows: usize) -> Result<Decoded, Failure> {
+    let malformed =
+        |error: crate::error::Error| failure(Cause::InputMalformed, format!("{input}: {}", describe(&error)));
+    let options = StreamOptions {
+        max_record_bytes: MAX_RECORD_BYTES,
+        max_message_bytes: MAX_BYTES,
+        chunk_bytes: usize::MAX,
+        on_misfit: OnMisfit::Reject,
+        non_finite_strings: true,
+    };
+    let mut decoder = decoder(format, Arc::new(schema), options)
+        .ok_or_else(|| failure(Cause::InputMalformed, format!("{input}: {format} can't be read here")))?;
+    decoder.push(bytes).map_err(malformed)?;
+    decoder.finish().map_err(malformed)?;
+    let chunk = decoder.next_chunk(max_rows + 1).map_err(malformed)?;
+    let Chunk { batch, rejected, .. } =
+        chunk.ok_or_else(|| failure(Cause::InputMalformed, format!("{input} is not complete")))?;
+    let rows = batch.num_rows() + rejected.len();
+    if rows > max_rows {
+        return Err(failure(
+            Cause::TooLarge,
+            format!("{input} has more than {max_rows} rows (limits.max_rows); split it with partition.split"),
+        ));
+    }
+    Ok(Decoded { frame: batch, rejected, rows: rows as u64, lacks: None })
 }
 
 /// Numbers within the object of the rows that fit.
@@ -198,5 +232,77 @@ pub(super) fn describe(error: &crate::error::Error) -> String {
 
 /// Runs what takes long on a thread beside the event loop.
 pub(super) async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Unmade> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| Unmade::Trouble(format!("a codec failed: {error}")))
+    tokio::task::spawn_blocking(work).await.map_err(|error| Unmade::trouble(format!("a codec failed: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+    use std::fmt::Write;
+
+    use super::*;
+    use crate::frame::schema::SINGLE_INPUT;
+
+    /// What is decoded for a model that takes `x`, or anything, and an output that keeps
+    /// `k`.
+    fn decode(typed: bool, format: Format, text: &str) -> Result<Decoded, Failure> {
+        let schema = Schema { columns: vec![Column::new("x", ColumnType::Double)], ..Schema::default() };
+        let schema = if typed { schema } else { Schema::untyped() };
+        let columns = Columns {
+            schemas: Inputs::named(vec![(SINGLE_INPUT.to_owned(), schema)]),
+            rows_like: SINGLE_INPUT.to_owned(),
+            keep: vec!["k".to_owned()],
+        };
+        let decoded = columns.decode(SINGLE_INPUT, format, text.as_bytes(), 1_000_000)?;
+        if decoded.lacks.is_none() {
+            assert_eq!(columns.kept(&decoded.frame).unwrap().num_columns(), 1);
+        }
+        Ok(decoded)
+    }
+
+    #[test]
+    fn a_column_to_keep_must_be_there_when_there_are_rows() {
+        for typed in [true, false] {
+            for (format, text, lacks) in [
+                (Format::Csv, "x\n1\n", true),
+                (Format::Csv, "x\n", false),
+                (Format::Csv, "x,k\n1,\n2,\n", false),
+                (Format::Ndjson, "{\"x\":1}\n", true),
+                (Format::Ndjson, "{\"x\":1,\"k\":null}\n", false),
+                (Format::Ndjson, "", false),
+            ] {
+                let decoded = decode(typed, format, text).unwrap();
+                assert_eq!(decoded.lacks.is_some(), lacks, "{typed} {format}: {text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_column_whose_first_value_comes_late_has_its_type() {
+        const ROWS: usize = 150_000;
+        let (mut csv, mut lines) = ("x,k\n".to_owned(), String::new());
+        for row in 0..ROWS {
+            let last = row + 1 == ROWS;
+            writeln!(csv, "{row},{}", if last { "late" } else { "" }).unwrap();
+            writeln!(lines, "{{\"x\":{row},\"k\":{}}}", if last { "\"late\"" } else { "null" }).unwrap();
+        }
+        for (format, text) in [(Format::Csv, csv), (Format::Ndjson, lines)] {
+            let Decoded { frame, rows, .. } = decode(false, format, &text).unwrap();
+            assert_eq!((rows, frame.num_rows()), (ROWS as u64, ROWS));
+            assert_eq!(frame.column_by_name("k").unwrap().data_type(), &DataType::Utf8);
+        }
+    }
+
+    #[test]
+    fn rows_are_bounded() {
+        let columns = Columns {
+            schemas: Inputs::named(vec![(SINGLE_INPUT.to_owned(), Schema::untyped())]),
+            rows_like: SINGLE_INPUT.to_owned(),
+            keep: Vec::new(),
+        };
+        assert_eq!(columns.decode(SINGLE_INPUT, Format::Csv, b"x\n1\n2\n", 2).unwrap().rows, 2);
+        let failure = columns.decode(SINGLE_INPUT, Format::Csv, b"x\n1\n2\n3\n", 2).err().unwrap();
+        assert_eq!(failure.cause, Cause::TooLarge);
+    }
 }

@@ -130,7 +130,7 @@ impl RWorkshop {
             match pool.reserve().await {
                 Ok(worker) => return Ok(worker),
                 Err(error) if pool.is_out_of_order() || Instant::now() >= until => {
-                    return Err(Unmade::Trouble(format!("no worker can be had: {error}")));
+                    return Err(Unmade::trouble(format!("no worker can be had: {error}")));
                 }
                 Err(_) if self.stopping.asked() != Stop::No => return Err(Unmade::Interrupted),
                 Err(_) => tokio::time::sleep(WORKER_PAUSE).await,
