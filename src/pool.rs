@@ -37,7 +37,7 @@ pub use self::sizing::{MemoryShare, Sizing};
 use self::supervisor::Supervisor;
 pub use self::upkeep::Upkeep;
 pub use self::warm_up::WarmUp;
-pub use self::worker::{CallEnd, Worker, WorkerEnd, WorkerLost};
+pub use self::worker::{BeginError, CallEnd, Worker, WorkerEnd, WorkerLost};
 use self::zygote::ZygoteSlot;
 use crate::lifecycle::Background;
 use crate::model::bundle::Identity;

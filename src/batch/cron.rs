@@ -79,13 +79,22 @@ pub fn manifest(cron: &CronJob<'_>, now: &Zoned) -> Result<String, Vec<String>> 
     if problems.is_empty() { Ok(render(cron, &times)) } else { Err(problems) }
 }
 
+/// A text as YAML has it between quotes, which is how JSON has it.
+fn scalar(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
 fn render(cron: &CronJob<'_>, times: &[String]) -> String {
     let CronJob { job, schedule, time_zone, name, image, shards, secret } = cron;
+    let (schedule, time_zone, image) = (scalar(schedule), scalar(time_zone), scalar(image));
     let times: String = times.iter().map(|time| format!("# fires at {time}\n")).collect();
     let indented: String = job.text.lines().map(|line| format!("    {line}\n")).collect();
     let environment = match secret {
         Some(secret) => {
-            format!("              envFrom:\n                - secretRef:\n                    name: {secret}\n")
+            format!(
+                "              envFrom:\n                - secretRef:\n                    name: {}\n",
+                scalar(secret)
+            )
         }
         None => String::new(),
     };
@@ -96,15 +105,15 @@ kind: ConfigMap
 metadata:
   name: {name}
 data:
-  job.toml: |
+  job.toml: |2
 {indented}---
 apiVersion: batch/v1
 kind: CronJob
 metadata:
   name: {name}
 spec:
-  schedule: "{schedule}"
-  timeZone: "{time_zone}"
+  schedule: {schedule}
+  timeZone: {time_zone}
   concurrencyPolicy: Forbid
   startingDeadlineSeconds: 3600
   jobTemplate:
@@ -183,6 +192,7 @@ mod tests {
     #[test]
     fn the_manifest_fires_in_its_zone_and_names_the_run_after_the_fire_time() {
         let text = made("0 6 * * MON", "Europe/Berlin").unwrap();
+        assert!(text.contains("schedule: \"0 6 * * MON\""), "{text}");
         // Summer time begins on Sunday the 29th.
         assert!(text.starts_with("# fires at 2026-03-30T06:00:00+02:00[Europe/Berlin]\n"), "{text}");
         for part in [
@@ -191,6 +201,29 @@ mod tests {
             "completions: 4",
             "job-name",
             "    model = \"m\"",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    }
+
+    #[test]
+    fn nothing_in_a_name_or_a_job_file_changes_the_manifest() {
+        let job = Job::parse("   model = \"m\"\noutput = \"out/{p}.csv\"\n[inputs]\ndata = \"in/{p}.csv\"").unwrap();
+        let cron = CronJob {
+            job: &job,
+            schedule: "0 6 * * MON",
+            time_zone: "Etc/UTC",
+            name: "weekly",
+            image: "rscore:1 # \"old\"",
+            shards: 1,
+            secret: Some("yes"),
+        };
+        let text = manifest(&cron, &"2026-03-27T12:00:00[UTC]".parse().unwrap()).unwrap();
+        // The blanks before the first line are the file's own.
+        for part in [
+            "  job.toml: |2\n       model = \"m\"\n    output",
+            "image: \"rscore:1 # \\\"old\\\"\"\n",
+            "name: \"yes\"\n",
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }

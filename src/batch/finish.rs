@@ -5,6 +5,7 @@ use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
 
 use super::job::Errors;
+use super::layout::Layout;
 use super::objects::{Objects, StoreTrouble, read_json, to_json};
 use super::plan::PlanHead;
 use super::record::Outcome;
@@ -44,10 +45,28 @@ pub async fn report(
 ///
 /// # Errors
 /// The store's.
-pub async fn finish(objects: &dyn Objects, board: &Board, report: &Report) -> Result<(), StoreTrouble> {
-    objects.write(&board.layout().report(), to_json(report)?).await?;
+pub async fn finish(objects: &dyn Objects, layout: &Layout, report: &Report) -> Result<(), StoreTrouble> {
+    objects.write(&layout.report(), to_json(report)?).await?;
+    mark(objects, layout, report).await
+}
+
+/// Has the mark of success say what a report says.
+///
+/// # Errors
+/// The store's.
+pub async fn mark(objects: &dyn Objects, layout: &Layout, report: &Report) -> Result<(), StoreTrouble> {
     if report.within_thresholds {
-        objects.write(&board.layout().success(), Bytes::from_static(b"")).await?;
+        objects.write(&layout.success(), Bytes::from_static(b"")).await
+    } else {
+        objects.remove(&layout.success()).await
     }
-    Ok(())
+}
+
+/// Takes back what was said of a run that is opened again.
+///
+/// # Errors
+/// The store's.
+pub async fn take_back(objects: &dyn Objects, layout: &Layout) -> Result<(), StoreTrouble> {
+    objects.remove(&layout.success()).await?;
+    objects.remove(&layout.report()).await
 }

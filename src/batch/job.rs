@@ -245,19 +245,28 @@ fn read_inputs(root: &mut Reader, problems: &mut Vec<String>) -> Vec<(String, Te
     inputs
 }
 
+/// Bounds of all durations.
+const SHORTEST: Duration = Duration::from_millis(1);
+const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Shortest silence of a shard that tells anything: it beats five times in it.
+const SHORTEST_SILENCE: Duration = Duration::from_secs(1);
+
 fn read_limits(root: &mut Reader) -> (Limits, Vec<String>) {
     let keys = &["partition_timeout", "memory_bytes", "max_rows", "shard_timeout", "stop_timeout", "log_bytes"];
     let mut section = root.section("limits", keys);
     let default = Limits::default();
     let limits = Limits {
-        partition_timeout: section.duration("partition_timeout").unwrap_or(default.partition_timeout),
+        partition_timeout: section
+            .duration("partition_timeout", SHORTEST, LONGEST)
+            .unwrap_or(default.partition_timeout),
         memory_bytes: section.whole("memory_bytes", 1 << 20, 1 << 46).unwrap_or(default.memory_bytes),
         max_rows: section
             .whole("max_rows", 1, i32::MAX as u64)
             .and_then(|rows| usize::try_from(rows).ok())
             .unwrap_or(default.max_rows),
-        shard_timeout: section.duration("shard_timeout").unwrap_or(default.shard_timeout),
-        stop_timeout: section.duration("stop_timeout").unwrap_or(default.stop_timeout),
+        shard_timeout: section.duration("shard_timeout", SHORTEST_SILENCE, LONGEST).unwrap_or(default.shard_timeout),
+        stop_timeout: section.duration("stop_timeout", SHORTEST, LONGEST).unwrap_or(default.stop_timeout),
         log_bytes: section.whole("log_bytes", 1024, 1 << 30).unwrap_or(default.log_bytes),
     };
     (limits, section.finish())

@@ -86,11 +86,12 @@ impl Watched {
     pub async fn status(&self) -> Result<Status, StoreTrouble> {
         let board = self.board().await?;
         let settled = board.settled_count() as u64;
-        let state = if self.objects.read(&self.layout.success()).await?.is_some() {
+        let complete = settled == self.head.partitions;
+        let state = if complete && self.objects.read(&self.layout.success()).await?.is_some() {
             RunState::Succeeded
         } else if self.objects.read(&self.layout.cancel()).await?.is_some() {
             RunState::Cancelled
-        } else if settled == self.head.partitions {
+        } else if complete {
             RunState::Complete
         } else {
             RunState::Open
@@ -190,6 +191,9 @@ impl Watched {
         if generations.is_empty() {
             return Ok(Vec::new());
         }
+        // First: should this end here, the next run says again what is so, and never is a
+        // success claimed of a run that is open.
+        finish::take_back(objects, &self.layout).await?;
         generations.sort_unstable();
         let retry = Retry { generations };
         // Requests only add up, so that two at once are one.
@@ -197,9 +201,6 @@ impl Watched {
         while self.objects.create(&self.layout.retry(number), to_json(&retry)?).await? == Created::Exists {
             number += 1;
         }
-        // What they said is no longer so.
-        self.objects.remove(&self.layout.report()).await?;
-        self.objects.remove(&self.layout.success()).await?;
         Ok(retry.generations.into_iter().map(|(partition, _)| partition).collect())
     }
 
@@ -214,4 +215,83 @@ impl Watched {
 /// The store's.
 pub async fn latest(objects: &dyn Objects) -> Result<Option<String>, StoreTrouble> {
     Ok(objects.read(LATEST).await?.and_then(|bytes| String::from_utf8(bytes.to_vec()).ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::batch::objects::{Answer, Listed};
+    use crate::batch::plan::VERSION;
+    use crate::batch::simulation::store::{Link, SimulatedStore};
+
+    /// A store that takes no requests to try again.
+    struct NoRetries(Link, Layout);
+
+    impl Objects for NoRetries {
+        fn create<'a>(&'a self, path: &'a str, bytes: Bytes) -> Answer<'a, Created> {
+            if path.starts_with(&self.1.retries()) {
+                return Box::pin(async { Err(StoreTrouble::new("the process died here")) });
+            }
+            self.0.create(path, bytes)
+        }
+
+        fn write<'a>(&'a self, path: &'a str, bytes: Bytes) -> Answer<'a, ()> {
+            self.0.write(path, bytes)
+        }
+
+        fn read<'a>(&'a self, path: &'a str) -> Answer<'a, Option<Bytes>> {
+            self.0.read(path)
+        }
+
+        fn list<'a>(&'a self, folder: &'a str) -> Answer<'a, Vec<Listed>> {
+            self.0.list(folder)
+        }
+
+        fn remove<'a>(&'a self, path: &'a str) -> Answer<'a, ()> {
+            self.0.remove(path)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_success_is_claimed_of_a_run_that_is_opened_again() {
+        let layout = Layout::new("r");
+        let outcome = serde_json::json!({
+            "partition": "p=1", "attempt": "a", "shard": "0", "generation": 0, "model_digest": "m", "etags": [],
+            "tries": 1, "rows": {"read": 0, "written": 0, "quarantined": 0, "failed": 0},
+            "times": {"fetch": 0.0, "decode": 0.0, "wait": 0.0, "convert": 0.0, "score": 0.0, "encode": 0.0, "stage": 0.0},
+            "result": {"state": "failed", "failure": {"cause": "r_error", "message": "no"}},
+        });
+        let objects = BTreeMap::from([
+            (layout.outcome(0, "p=1"), Bytes::from(outcome.to_string())),
+            (layout.published(0, "p=1"), Bytes::new()),
+            (layout.report(), Bytes::from_static(b"{}")),
+            (layout.success(), Bytes::new()),
+        ]);
+        let store = Arc::new(SimulatedStore::holding(objects));
+        let head = PlanHead {
+            version: VERSION,
+            run: "r".to_owned(),
+            created: String::new(),
+            job: String::new(),
+            digest: String::new(),
+            partitions: 1,
+            bytes: 0,
+            model_digest: None,
+            broadcast: Vec::new(),
+            missing: Vec::new(),
+            missing_count: 0,
+        };
+        let partition = Partition { id: "p=1".to_owned(), inputs: Vec::new(), output: "1.csv".to_owned() };
+        let objects = Arc::new(NoRetries(Link::new(store.clone()), layout.clone()));
+        let watched = Watched { head, objects, partitions: vec![partition].into(), layout: layout.clone() };
+        assert_eq!(watched.status().await.unwrap().state, RunState::Succeeded);
+        watched.retry(None).await.unwrap_err();
+        let left = store.contents();
+        assert!(!left.contains_key(&layout.success()) && !left.contains_key(&layout.report()), "{left:?}");
+        assert_eq!(watched.status().await.unwrap().state, RunState::Complete);
+    }
 }

@@ -36,7 +36,31 @@ pub struct Draft {
     pub head: PlanHead,
     /// Its partitions, largest first.
     pub partitions: Vec<Partition>,
+    /// What lies beside inputs and looks much like one.
+    pub unmatched: Vec<Unmatched>,
     encoded: Vec<u8>,
+}
+
+/// Objects in the folder of an input that end as its paths do, and are none of them:
+/// perhaps they were meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unmatched {
+    /// Name of the input.
+    pub input: String,
+    /// Its template.
+    pub template: String,
+    /// How many there are.
+    pub count: u64,
+    /// Path of the first one.
+    pub example: String,
+}
+
+impl std::fmt::Display for Unmatched {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { input, template, count, example } = self;
+        let objects = if *count == 1 { "object does" } else { "objects do" };
+        write!(f, "{count} {objects} not fit inputs.{input} ({template}), such as {example}")
+    }
 }
 
 /// Lists and joins the inputs.
@@ -45,8 +69,11 @@ pub struct Draft {
 /// See [`PlanError`].
 pub async fn draft(job: &Job, sites: &Sites, run: &str, model_digest: Option<String>) -> Result<Draft, PlanError> {
     let mut inputs = Vec::new();
+    let mut unmatched = Vec::new();
     for site in &sites.inputs {
-        inputs.push(list(site).await?);
+        let (input, beside) = list(site).await?;
+        inputs.push(input);
+        unmatched.extend(beside);
     }
     let Join { complete, missing, broadcast } = join::join(inputs).map_err(PlanError::Job)?;
     if job.partition.missing == Missing::Fail && !missing.is_empty() {
@@ -88,7 +115,7 @@ pub async fn draft(job: &Job, sites: &Sites, run: &str, model_digest: Option<Str
         missing_count: missing.len() as u64,
         missing: missing.into_iter().take(listed).collect(),
     };
-    Ok(Draft { head, partitions, encoded })
+    Ok(Draft { head, partitions, unmatched, encoded })
 }
 
 impl Draft {
@@ -128,9 +155,10 @@ pub async fn read(objects: &dyn Objects, run: &str) -> Result<Option<(PlanHead, 
     Ok(Some((head, partitions)))
 }
 
-async fn list(site: &InputSite) -> Result<JoinInput, PlanError> {
+async fn list(site: &InputSite) -> Result<(JoinInput, Option<Unmatched>), PlanError> {
     let trouble = |error| PlanError::Store(sites::trouble(error));
     let mut objects = Vec::new();
+    let mut unmatched: Option<Unmatched> = None;
     if site.template.names().is_empty() {
         // One object is asked for by name; its folder may hold a million others.
         let path = site.template.to_string();
@@ -148,10 +176,18 @@ async fn list(site: &InputSite) -> Result<JoinInput, PlanError> {
             }
             if let Some(values) = site.template.read(&info.path) {
                 objects.push((values, Source { path: info.path, size: info.size, etag: info.etag, part: None }));
+            } else if info.path.ends_with(site.template.end()) {
+                let none = || Unmatched {
+                    input: site.name.clone(),
+                    template: site.written.clone(),
+                    count: 0,
+                    example: info.path,
+                };
+                unmatched.get_or_insert_with(none).count += 1;
             }
         }
     }
-    Ok(JoinInput { name: site.name.clone(), template: site.template.clone(), objects })
+    Ok((JoinInput { name: site.name.clone(), template: site.template.clone(), objects }, unmatched))
 }
 
 fn partition(job: &Job, sites: &Sites, run: &str, joined: Joined) -> Result<Partition, PlanError> {

@@ -24,7 +24,8 @@ use super::sites::{Opener, Sites};
 use super::workshop::{Columns, Earlier, ModelParts, RWorkshop};
 use crate::frame::schema::SINGLE_INPUT;
 use crate::model::Bundle;
-use crate::scoring::load::{LoadContext, load_bundle};
+use crate::pool::StartError;
+use crate::scoring::load::{LoadContext, LoadError, load_bundle};
 
 /// Why a process that was told to stop has not finished.
 const STOPPED: &str = "a stop was asked for";
@@ -130,8 +131,15 @@ pub async fn take_part(
     progress.all_settled(board.settled_count(), board.settled_bytes());
     show.begin(&opened.head, progress.clone());
     let complete = board.open().is_empty() && board.unpublished().is_empty();
-    if complete && let Ok(Some(report)) = read_json::<Report>(&*objects, &layout.report()).await {
-        return Ok(Finished::Complete(Box::new(report)));
+    if complete
+        && let Ok(Some(report)) = read_json::<Report>(&*objects, &layout.report()).await
+        && report.partitions.open == 0
+    {
+        // Whoever wrote the report may have died before it could say so.
+        return match finish::mark(&*objects, &layout, &report).await {
+            Ok(()) => Ok(Finished::Complete(Box::new(report))),
+            Err(trouble) => given_up(&trouble),
+        };
     }
     if !complete {
         let mut until_now = stopping.clone();
@@ -146,10 +154,13 @@ pub async fn take_part(
             Err(trouble) => return given_up(&trouble),
         }
     }
-    Ok(match conclude(&order, &opened).await {
-        Ok(report) => Finished::Complete(Box::new(report)),
-        Err(trouble) => return given_up(&trouble),
-    })
+    match conclude(&order, &opened).await {
+        Ok(report) if report.partitions.open > 0 => {
+            Ok(Finished::Interrupted(format!("{} partitions are to be tried again", report.partitions.open)))
+        }
+        Ok(report) => Ok(Finished::Complete(Box::new(report))),
+        Err(trouble) => given_up(&trouble),
+    }
 }
 
 /// What trouble makes of a process's part: to be run again, unless that is no use.
@@ -160,11 +171,14 @@ fn given_up(trouble: &StoreTrouble) -> Result<Finished, Refused> {
     Ok(Finished::Interrupted(trouble.to_string()))
 }
 
-/// Reads the run again from the store, writes its report, and says so.
+/// Reads the run again from the store, and writes its report unless partitions were
+/// opened again meanwhile.
 async fn conclude(order: &Order, opened: &Opened) -> Result<Report, StoreTrouble> {
     let board = Board::read(&*opened.objects, Layout::new(&order.run), opened.partitions.clone()).await?;
     let report = finish::report(&*opened.objects, &opened.head, &board, &order.job.errors).await?;
-    finish::finish(&*opened.objects, &board, &report).await?;
+    if report.partitions.open == 0 {
+        finish::finish(&*opened.objects, board.layout(), &report).await?;
+    }
     Ok(report)
 }
 
@@ -217,6 +231,9 @@ async fn open(order: &Order, sites: &Sites, bundle: &Bundle) -> Result<Result<Op
             if draft.partitions.is_empty() {
                 return Err(Refused::because("there is nothing to score: no key is complete"));
             }
+            for beside in &draft.unmatched {
+                tracing::warn!("left out: {beside}");
+            }
             if let Err(trouble) = draft.propose(&*objects).await {
                 return not_opened(trouble);
             }
@@ -242,6 +259,12 @@ async fn open(order: &Order, sites: &Sites, bundle: &Bundle) -> Result<Result<Op
     Ok(Ok(Opened { head, partitions: partitions.into(), objects }))
 }
 
+/// Whether a model may well load another time: its process was killed, perhaps for want
+/// of memory, or was too slow, or the system had none. R's own refusal stays.
+fn is_of_machine(error: &LoadError) -> bool {
+    matches!(error, LoadError::Start(StartError::Ended(_) | StartError::TimedOut(_) | StartError::System(_)))
+}
+
 #[expect(clippy::too_many_arguments, reason = "the parts of a run, which its only caller has at hand")]
 async fn work(
     order: &Order,
@@ -258,9 +281,11 @@ async fn work(
     context.settings.models.timeout = limits.partition_timeout;
     let (name, version) = bundle.name_and_version();
     let loaded = tokio::select! {
-        loaded = load_bundle(&name, version, bundle.clone(), &context) => {
-            loaded.map_err(|error| Refused::because(format!("model: {error}")))?
-        }
+        loaded = load_bundle(&name, version, bundle.clone(), &context) => match loaded {
+            Ok(loaded) => loaded,
+            Err(error) if is_of_machine(&error) => return Ok(Err(StoreTrouble::new(format!("model: {error}")))),
+            Err(error) => return Err(Refused::because(format!("model: {error}"))),
+        },
         () = stopping.wait_for_any() => return Ok(Ok(End::Interrupted)),
     };
     let pool = loaded.pool.clone();

@@ -5,8 +5,8 @@
 //! outcome, one published output which is that of the outcome, and the law of
 //! conservation holds.
 
-mod permanent;
-mod store;
+mod ends;
+pub(super) mod store;
 mod workshop;
 
 use std::collections::HashSet;

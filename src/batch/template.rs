@@ -2,6 +2,7 @@
 //! gives the values of its captures, and writes the path of an output from
 //! them. What was read off a path writes that same path again.
 
+use std::collections::HashSet;
 use std::fmt;
 
 /// What values a capture takes.
@@ -109,36 +110,21 @@ impl Template {
     }
 
     /// The values of the captures in the order of [`Template::names`], when the
-    /// path is one of the template's.
+    /// path is one of the template's. Where several values would do, an earlier capture
+    /// is as short as it can be.
     pub fn read(&self, path: &str) -> Option<Vec<String>> {
-        let mut values: Vec<(&str, &str)> = Vec::new();
-        let mut rest = path;
-        for (index, part) in self.parts.iter().enumerate() {
-            match part {
-                Part::Literal(literal) => rest = rest.strip_prefix(literal.as_str())?,
-                Part::Capture { name, kind } => {
-                    let end = match self.parts.get(index + 1) {
-                        // The last literal must be the end of the path.
-                        Some(Part::Literal(next)) if index + 2 == self.parts.len() => {
-                            rest.strip_suffix(next.as_str())?.len()
-                        }
-                        Some(Part::Literal(next)) => rest.find(next.as_str())?,
-                        _ => rest.len(),
-                    };
-                    let (value, after) = rest.split_at(end);
-                    if !kind.unwrap_or(CaptureKind::Text).takes(value) {
-                        return None;
-                    }
-                    match values.iter().find(|(other, _)| other == name) {
-                        Some((_, before)) if *before != value => return None,
-                        Some(_) => {}
-                        None => values.push((name, value)),
-                    }
-                    rest = after;
-                }
-            }
+        let repeats = self.captures().count() > self.names().len();
+        let mut reading = Reading { values: Vec::new(), dead_ends: (!repeats).then(HashSet::new) };
+        let found = reading.read(&self.parts, path);
+        found.then(|| reading.values.into_iter().map(|(_, value)| value.to_owned()).collect())
+    }
+
+    /// How its paths end: what stands behind the last capture.
+    pub fn end(&self) -> &str {
+        match self.parts.last() {
+            Some(Part::Literal(literal)) => literal,
+            _ => "",
         }
-        rest.is_empty().then(|| values.into_iter().map(|(_, value)| value.to_owned()).collect())
     }
 
     /// The path with these values; `None` when one is not known.
@@ -151,6 +137,68 @@ impl Template {
             }
         }
         Some(path)
+    }
+}
+
+/// The values that were read off a path so far.
+struct Reading<'a> {
+    values: Vec<(&'a str, &'a str)>,
+    /// How many parts and bytes were left where nothing fits, so that no place is looked
+    /// at twice; none where a name stands twice, for then its value matters too.
+    dead_ends: Option<HashSet<(usize, usize)>>,
+}
+
+impl<'a> Reading<'a> {
+    /// Whether the rest of a path is what these parts say.
+    fn read(&mut self, parts: &'a [Part], rest: &'a str) -> bool {
+        match parts {
+            [] => rest.is_empty(),
+            [Part::Literal(literal), after @ ..] => {
+                rest.strip_prefix(literal.as_str()).is_some_and(|rest| self.read(after, rest))
+            }
+            [Part::Capture { name, kind }, after @ ..] => {
+                let place = (parts.len(), rest.len());
+                if self.dead_ends.as_ref().is_some_and(|dead_ends| dead_ends.contains(&place)) {
+                    return false;
+                }
+                let found = ends(after, rest)
+                    .filter(|&end| kind.unwrap_or(CaptureKind::Text).takes(&rest[..end]))
+                    .any(|end| self.read_as(name, &rest[..end], after, &rest[end..]));
+                if !found && let Some(dead_ends) = &mut self.dead_ends {
+                    dead_ends.insert(place);
+                }
+                found
+            }
+        }
+    }
+
+    /// Whether a path goes on when a capture has this value.
+    fn read_as(&mut self, name: &'a str, value: &'a str, after: &'a [Part], rest: &'a str) -> bool {
+        match self.values.iter().find(|(other, _)| *other == name) {
+            Some((_, before)) => *before == value && self.read(after, rest),
+            None => {
+                self.values.push((name, value));
+                let known = self.values.len();
+                let found = self.read(after, rest);
+                if !found {
+                    self.values.truncate(known - 1);
+                }
+                found
+            }
+        }
+    }
+}
+
+/// Where a capture may end that these parts follow: before their literal, the nearest
+/// place first. The last literal is the end of the path.
+fn ends<'a>(after: &'a [Part], rest: &'a str) -> Box<dyn Iterator<Item = usize> + 'a> {
+    match after {
+        [Part::Literal(last)] => Box::new(rest.strip_suffix(last.as_str()).map(str::len).into_iter()),
+        [Part::Literal(next), ..] => {
+            let begins = move |&(place, _): &(usize, char)| rest[place..].starts_with(next.as_str());
+            Box::new(rest.char_indices().filter(begins).map(|(place, _)| place))
+        }
+        _ => Box::new(std::iter::once(rest.len())),
     }
 }
 

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use arrow_array::RecordBatch;
 use bytes::Bytes;
-use tokio::sync::{OnceCell, RwLock, Semaphore};
+use tokio::sync::{OnceCell, OwnedSemaphorePermit, RwLock, Semaphore};
 
 pub use self::decode::Columns;
 use self::decode::Decoded;
@@ -36,6 +36,7 @@ use super::run::stop::{Stop, Stopping};
 use super::run::{Hindrance, Made, Order, Unmade, Usage, Workshop};
 use super::sites::{InputSite, Sites};
 use crate::frame::format::Format;
+use crate::frame::parquet::decoded_bytes;
 use crate::frame::schema::Inputs;
 use crate::pool::WorkerPool;
 use crate::pool::memory::{ProportionalSize, resident_bytes};
@@ -150,13 +151,11 @@ impl RWorkshop {
 
     async fn make(&self, order: Order<'_>) -> Result<Made, Unmade> {
         let Order { partition, attempt, .. } = order;
-        let units = (partition.bytes() * MEMORY_FACTOR / MEMORY_UNIT + 1).min(u64::from(self.memory_units));
-        let permit = self.memory.clone().acquire_many_owned(u32::try_from(units).unwrap_or(self.memory_units)).await;
-        let permit: Arc<dyn Send + Sync> = Arc::new(permit.map_err(|_| Unmade::trouble("the memory bound is closed"))?);
+        let mut permit = self.room(partition.bytes()).await?;
         if let Some(earlier) = &self.earlier
             && let Some(made) = earlier.made(order, &self.layout, &self.shard, &self.model.digest).await?
         {
-            return Ok(Made { permit: Some(permit), ..made });
+            return Ok(Made { permit: Some(Arc::new(permit)), ..made });
         }
         let mut times = Times::default();
         let fetched = Instant::now();
@@ -166,6 +165,12 @@ impl RWorkshop {
             Err(Hindrance::Unmade(unmade)) => return Err(unmade),
         };
         times.fetch = fetched.elapsed().as_secs_f64();
+        let in_memory = self.decoded(&objects);
+        if in_memory > partition.bytes() {
+            // Two that each wait for more than they have would wait for each other.
+            drop(permit);
+            permit = self.room(in_memory).await?;
+        }
         let decoded = Instant::now();
         let work = match self.prepare(order, objects).await? {
             Ok(work) => work,
@@ -221,7 +226,25 @@ impl RWorkshop {
         outcome.worker_bytes = scored.worker_bytes;
         outcome.quarantine = quarantine;
         let log = log.finish(&scored.warnings).await;
-        Ok(Made { outcome, output: Some(output), quarantine: files, log, permit: Some(permit) })
+        Ok(Made { outcome, output: Some(output), quarantine: files, log, permit: Some(Arc::new(permit)) })
+    }
+
+    /// Waits until there is room for a partition of so many bytes; one that is larger than
+    /// all of it goes alone.
+    async fn room(&self, bytes: u64) -> Result<OwnedSemaphorePermit, Unmade> {
+        let units = memory_units(bytes).min(self.memory_units);
+        let permit = self.memory.clone().acquire_many_owned(units).await;
+        permit.map_err(|_| Unmade::trouble("the memory bound is closed"))
+    }
+
+    /// Bytes of what was fetched, or, of Parquet, of the columns in it.
+    fn decoded(&self, objects: &[(String, Source, Bytes)]) -> u64 {
+        let bytes = |(name, _, bytes): &(String, Source, Bytes)| {
+            let is_parquet = self.site(name).is_some_and(|site| site.format == Format::Parquet);
+            let decoded = if is_parquet { decoded_bytes(bytes) } else { None };
+            decoded.unwrap_or(0).max(bytes.len() as u64)
+        };
+        objects.iter().map(bytes).fold(0, u64::saturating_add)
     }
 
     async fn fetch(&self, order: Order<'_>) -> Result<Vec<(String, Source, Bytes)>, Hindrance> {
@@ -410,7 +433,34 @@ impl Workshop for RWorkshop {
     }
 }
 
+/// Permits for so many bytes of inputs.
+fn memory_units(bytes: u64) -> u32 {
+    u32::try_from(bytes.saturating_mul(MEMORY_FACTOR) / MEMORY_UNIT + 1).unwrap_or(u32::MAX)
+}
+
 /// A failure without a condition.
 fn failure(cause: Cause, message: impl Into<String>) -> Failure {
     Failure { cause, message: message.into(), condition: None }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+    use arrow_array::{ArrayRef, Float64Array};
+
+    use super::*;
+
+    #[test]
+    fn a_small_file_of_many_cells_takes_the_room_of_its_cells() {
+        let column = Arc::new(Float64Array::from(vec![1.0; 1 << 20])) as ArrayRef;
+        let kept = RecordBatch::try_from_iter([("k", column.clone())]).unwrap();
+        let predictions = RecordBatch::try_from_iter([("prediction", column)]).unwrap();
+        let (file, _) = encode::encode(Format::Parquet, kept, predictions).unwrap();
+        assert!(file.len() < 1 << 20, "{}", file.len());
+        assert!(decoded_bytes(&file).unwrap() >= 16 << 20);
+        assert_eq!(decoded_bytes(&file.slice(..file.len() - 1)), None);
+        assert_eq!(memory_units(16 << 20), 1025);
+        assert_eq!(memory_units(u64::MAX), u32::MAX);
+    }
 }

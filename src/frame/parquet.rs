@@ -4,5 +4,5 @@
 mod decode;
 mod encode;
 
-pub use self::decode::ParquetDecoder;
+pub use self::decode::{ParquetDecoder, decoded_bytes};
 pub use self::encode::ParquetEncoder;

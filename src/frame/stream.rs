@@ -165,7 +165,7 @@ pub(super) fn record_too_long(row: usize, limit: usize) -> Error {
 /// The byte order mark that some programs write before UTF-8, which may come in
 /// pieces like everything else.
 #[derive(Debug, Default)]
-pub(super) struct ByteOrderMark {
+pub(crate) struct ByteOrderMark {
     held: Vec<u8>,
     passed: bool,
 }
@@ -174,7 +174,7 @@ impl ByteOrderMark {
     const BYTES: [u8; 3] = [0xef, 0xbb, 0xbf];
 
     /// The bytes without the mark; `None` while they may be a part of one.
-    pub(super) fn strip<'b>(&mut self, bytes: &'b [u8]) -> Option<Cow<'b, [u8]>> {
+    pub(crate) fn strip<'b>(&mut self, bytes: &'b [u8]) -> Option<Cow<'b, [u8]>> {
         if self.passed {
             return Some(Cow::Borrowed(bytes));
         }
@@ -187,7 +187,7 @@ impl ByteOrderMark {
     }
 
     /// What was held back, at the end of the bytes.
-    pub(super) fn take(&mut self) -> Vec<u8> {
+    pub(crate) fn take(&mut self) -> Vec<u8> {
         self.passed = true;
         std::mem::take(&mut self.held)
     }

@@ -40,6 +40,17 @@ pub enum CallEnd {
     },
 }
 
+/// Why a task was not begun.
+#[derive(Debug, thiserror::Error)]
+pub enum BeginError {
+    /// The worker is lost, or did not answer in time.
+    #[error(transparent)]
+    Ended(#[from] CallEnd),
+    /// The worker lives and can't write the file.
+    #[error("a worker can't write its output: {0}")]
+    Refused(String),
+}
+
 /// How a worker process ended, which its parent tells a moment after its socket
 /// has closed.
 #[derive(Debug)]
@@ -160,11 +171,24 @@ impl Worker {
     }
 
     /// Has the worker begin a task: the calls that follow have its random stream, and
-    /// what R prints goes into its file.
+    /// what R prints goes into its file. There is no R in it that could be interrupted.
     ///
     /// # Errors
-    /// As [`Worker::score`]; also when the worker can't write the file.
-    pub async fn begin(&mut self, task: Task) -> Result<(), WorkerLost> {
+    /// See [`BeginError`].
+    pub async fn begin_until(&mut self, task: Task, deadline: Instant) -> Result<(), BeginError> {
+        if deadline <= Instant::now() {
+            return Err(CallEnd::TimedOut { recovered: !self.out_of_step }.into());
+        }
+        match timeout_at(deadline.into(), self.begin(task)).await {
+            Ok(Ok(None)) => Ok(()),
+            Ok(Ok(Some(problem))) => Err(BeginError::Refused(problem)),
+            Ok(Err(lost)) => Err(CallEnd::Lost(lost).into()),
+            Err(_) => Err(CallEnd::TimedOut { recovered: false }.into()),
+        }
+    }
+
+    /// What hinders the worker, if anything does.
+    async fn begin(&mut self, task: Task) -> Result<Option<String>, WorkerLost> {
         let id = self.calls;
         let received = self.ask(&WorkerRequest::Begin { id, task }.encode()?).await?;
         let Begun { id: begun, problem } = decode_plain(&received.head)?;
@@ -172,7 +196,7 @@ impl Worker {
             return Err(WorkerLost(io::Error::other(format!("it answered {id} with {begun}"))));
         }
         self.out_of_step = false;
-        problem.map_or(Ok(()), |problem| Err(WorkerLost(io::Error::other(problem))))
+        Ok(problem)
     }
 
     /// Resident memory of the process in bytes.

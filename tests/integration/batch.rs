@@ -4,6 +4,7 @@
 mod errors;
 mod formats;
 mod inputs;
+mod machine;
 mod parity;
 mod processes;
 mod shards;

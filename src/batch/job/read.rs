@@ -92,10 +92,13 @@ impl Reader {
         }
     }
 
-    pub(super) fn duration(&mut self, key: &str) -> Option<Duration> {
+    pub(super) fn duration(&mut self, key: &str, least: Duration, most: Duration) -> Option<Duration> {
         let value = self.take(key)?;
-        let parsed = value.as_str().and_then(|text| duration::parse(text).ok()).filter(|duration| !duration.is_zero());
-        parsed.or_else(|| self.expected(key, &value, "a duration as text, such as 30s or 10m"))
+        let parsed = value.as_str().and_then(|text| duration::parse(text).ok());
+        parsed.filter(|duration| (least..=most).contains(duration)).or_else(|| {
+            let (least, most) = (duration::format(least), duration::format(most));
+            self.expected(key, &value, &format!("a duration from {least} to {most} as text, such as 30s or 10m"))
+        })
     }
 
     pub(super) fn table(&mut self, key: &str) -> Option<Table> {

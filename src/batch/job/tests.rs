@@ -93,6 +93,28 @@ fn the_output_has_every_capture() {
 }
 
 #[test]
+fn durations_are_bounded() {
+    let job = |limit: &str| {
+        Job::parse(&format!(
+            "model = \"m\"\noutput = \"out/{{p}}.csv\"\n[inputs]\ndata = \"in/{{p}}.csv\"\n[limits]\n{limit}"
+        ))
+    };
+    for good in ["shard_timeout = \"1s\"", "partition_timeout = \"300ms\"", "stop_timeout = \"168h\""] {
+        assert!(job(good).is_ok(), "{good}");
+    }
+    // Shorter ones round to nothing, longer ones don't fit the clock.
+    for (bad, part) in [
+        ("shard_timeout = \"4ns\"", "limits.shard_timeout: got \"4ns\", expected a duration from 1s"),
+        ("stop_timeout = \"0s\"", "limits.stop_timeout: got \"0s\", expected a duration from 1ms"),
+        ("partition_timeout = \"2562047788015215h\"", "limits.partition_timeout: got \"2562047788015215h\""),
+        ("stop_timeout = \"169h\"", "limits.stop_timeout"),
+    ] {
+        let error = job(bad).unwrap_err().to_string();
+        assert!(error.contains(part), "{part}: {error}");
+    }
+}
+
+#[test]
 fn splits_are_read() {
     assert_eq!(Split::parse("none"), Ok(Split::None));
     assert_eq!(Split::parse("rows:50000"), Ok(Split::Rows(50_000)));

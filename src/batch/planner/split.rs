@@ -109,7 +109,7 @@ impl Cutter {
 
     fn push(&mut self, piece: &[u8]) -> Result<(), String> {
         let mut ends = Vec::new();
-        self.ends.push(piece, |end| ends.push(end));
+        self.ends.push(piece, |record| ends.push(record.end));
         let mut from = 0;
         let before = self.end;
         self.end += piece.len() as u64;
@@ -171,7 +171,7 @@ impl Cutter {
 
     fn finish(mut self) -> Result<Vec<Part>, String> {
         let mut last = None;
-        self.ends.clone().finish(|end| last = Some(end));
+        self.ends.finish(|record| last = Some(record.end));
         if let Some(end) = last {
             self.record(&[], end)?;
         }

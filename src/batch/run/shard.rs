@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::attempt::{Bench, Ended};
 use super::board::Board;
@@ -32,6 +32,10 @@ const MAX_TROUBLES_IN_A_ROW: u32 = 10;
 
 /// Longest time between two looks at a small run.
 const LONGEST_LOOK: Duration = Duration::from_secs(2);
+
+/// How long the store may take for what is not needed: the last heartbeat, and a look
+/// whether the last partition was the last one. Others find out by themselves.
+const LAST_WORDS: Duration = Duration::from_secs(3);
 
 /// Pause before such an attempt.
 const TROUBLE_PAUSE: Duration = Duration::from_secs(1);
@@ -108,8 +112,10 @@ impl Shard {
             heartbeat.running.clear();
             heartbeat.state = ShardState::Ended;
         });
-        if let Err(error) = shard.pulse.beat().await {
-            tracing::warn!("the last heartbeat could not be written: {error}");
+        match timeout(LAST_WORDS, shard.pulse.beat()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!("the last heartbeat could not be written: {error}"),
+            Err(_) => tracing::warn!("the last heartbeat could not be written in time"),
         }
         end
     }
@@ -130,6 +136,15 @@ impl Shard {
         }
         first.extend(rest);
         first
+    }
+}
+
+/// What becomes of work with the store; none when a stop is asked for before it is done.
+async fn unless_stopped<T>(stopping: &mut Stopping, work: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        () = stopping.wait_for(Stop::Drain) => None,
+        done = work => Some(done),
     }
 }
 
@@ -163,15 +178,17 @@ impl Work {
     }
 
     async fn run(mut self, mut stopping: Stopping) -> Result<End, StoreTrouble> {
-        let published = self.publish_own().await;
-        self.bear(published)?;
+        // A store that does not answer is asked again for minutes, longer than a stop may take.
+        if let Some(published) = unless_stopped(&mut stopping, self.publish_own()).await {
+            self.bear(published)?;
+        }
         let mut look = tokio::time::interval(self.look_interval());
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         look.reset();
         while stopping.asked() == Stop::No {
             self.fill();
             if self.attempts.is_empty() {
-                let tended = self.tend().await;
+                let Some(tended) = unless_stopped(&mut stopping, self.tend()).await else { break };
                 if self.bear(tended)? == Some(true) {
                     return Ok(End::Complete);
                 }
@@ -184,8 +201,9 @@ impl Work {
                 () = stopping.wait_for(Stop::Drain) => {}
                 Some(attempt) = self.attempts.join_next() => self.ended(attempt).await?,
                 _ = look.tick() => {
-                    let looked = self.look_and_help().await;
-                    self.bear(looked)?;
+                    if let Some(looked) = unless_stopped(&mut stopping, self.look_and_help()).await {
+                        self.bear(looked)?;
+                    }
                 }
             }
         }
@@ -375,16 +393,22 @@ impl Work {
 
     /// Lets what is in R end in time.
     async fn drain(mut self, mut stopping: Stopping) -> Result<End, StoreTrouble> {
-        self.shard.pulse.note(|heartbeat| heartbeat.state = ShardState::Draining);
-        if let Err(error) = self.shard.pulse.beat().await {
-            tracing::warn!("the heartbeat could not be written: {error}");
-        }
         let deadline = Instant::now() + self.shard.pace.stop_timeout;
+        self.shard.pulse.note(|heartbeat| heartbeat.state = ShardState::Draining);
+        let pulse = self.shard.pulse.clone();
+        let mut telling = std::pin::pin!(pulse.beat());
+        let mut told = false;
         loop {
             tokio::select! {
                 biased;
                 () = stopping.wait_for(Stop::Now) => break,
                 () = tokio::time::sleep_until(deadline) => break,
+                beaten = &mut telling, if !told => {
+                    told = true;
+                    if let Err(error) = beaten {
+                        tracing::warn!("the heartbeat could not be written: {error}");
+                    }
+                }
                 attempt = self.attempts.join_next() => match attempt {
                     Some(Ok((index, _, Ok(Ended::Settled { outcome, ours: true, published })))) => {
                         self.board.note(index, published);
@@ -401,7 +425,13 @@ impl Work {
             return Ok(End::Cancelled);
         }
         // It may have been the last one.
-        let complete = stopping.asked() < Stop::Now && self.is_complete().await.unwrap_or(false);
+        let complete = tokio::select! {
+            biased;
+            () = stopping.wait_for(Stop::Now) => false,
+            complete = timeout_at(deadline.max(Instant::now() + LAST_WORDS), self.is_complete()) => {
+                matches!(complete, Ok(Ok(true)))
+            }
+        };
         Ok(if complete { End::Complete } else { End::Interrupted })
     }
 }

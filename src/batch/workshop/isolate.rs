@@ -159,6 +159,7 @@ impl Search {
             }
             Called::Error(condition) => Ok(Some(condition)),
             Called::Ended(failure) => Err(failure.into()),
+            Called::Unmade(unmade) => Err(unmade.into()),
         }
     }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::decode::describe;
 use super::score::Dropped;
 use crate::batch::record::{Cause, Failure};
-use crate::batch::records::{RecordEnds, raw_records};
+use crate::batch::records::{RecordEnds, raw_records, without_line_end};
 use crate::batch::run::Order;
 use crate::error::CellError;
 use crate::frame::format::Format;
@@ -76,9 +76,9 @@ pub(super) fn add_dropped(
     raw: Option<&Bytes>,
     format: Option<Format>,
 ) {
-    let ends = match format {
-        Some(Format::Csv) => Some((RecordEnds::csv(), true)),
-        Some(Format::Ndjson) => Some((RecordEnds::lines(), false)),
+    let ends: Option<(fn() -> RecordEnds, bool)> = match format {
+        Some(Format::Csv) => Some((RecordEnds::csv, true)),
+        Some(Format::Ndjson) => Some((RecordEnds::lines, false)),
         _ => None,
     };
     let first = numbers.first().copied().unwrap_or(0).min(bad.iter().map(|row| row.number).min().unwrap_or(u64::MAX));
@@ -97,8 +97,8 @@ pub(super) fn add_dropped(
     bad.sort_by_key(|row| row.number);
     if let (Some((ends, header)), Some(raw), false) = (ends, raw, bad.is_empty()) {
         let wanted: Vec<u64> = bad.iter().map(|row| row.number - first).collect();
-        let found = raw_records(raw, ends.clone(), header, &wanted);
-        let head = if header { header_of(raw, ends) } else { Bytes::new() };
+        let found = raw_records(raw, ends(), header, &wanted);
+        let head = if header { header_of(raw, ends()) } else { Bytes::new() };
         for (row, bytes) in bad.iter_mut().zip(found) {
             if row.raw.is_empty() {
                 row.raw = raw.slice_ref(bytes);
@@ -109,10 +109,11 @@ pub(super) fn add_dropped(
 }
 
 fn header_of(raw: &Bytes, mut ends: RecordEnds) -> Bytes {
-    let mut end = None;
-    ends.push(raw, |position| _ = end.get_or_insert(position));
-    let end = end.and_then(|end| usize::try_from(end).ok()).unwrap_or(raw.len());
-    raw.slice_ref(raw[..end].trim_ascii())
+    let mut header = None;
+    ends.push(raw, |record| _ = header.get_or_insert(record));
+    let place = |position: u64| usize::try_from(position).unwrap_or(raw.len());
+    let header = header.map_or(0..raw.len(), |header| place(header.start)..place(header.end));
+    raw.slice_ref(without_line_end(&raw[header]))
 }
 
 /// One JSON object per row.

@@ -15,7 +15,7 @@ use crate::batch::run::{Hindrance, Order, Unmade};
 use crate::batch::seed;
 use crate::error::Condition;
 use crate::frame::schema::Inputs;
-use crate::pool::{CallEnd, ReservedWorker};
+use crate::pool::{BeginError, CallEnd, ReservedWorker};
 use crate::scoring;
 use crate::telemetry::metrics::DeathReason;
 use crate::worker::protocol::{ScoreCall, ScoreReply, Task};
@@ -51,6 +51,8 @@ pub(super) enum Called {
     Error(Condition),
     /// Without an answer.
     Ended(Failure),
+    /// Not at all, for the machine's reasons.
+    Unmade(Unmade),
 }
 
 /// Calls for one partition, on one worker as long as it lives.
@@ -111,6 +113,7 @@ impl RWorkshop {
         let result = match called {
             Called::Predictions(batch) => Ok((batch, Vec::new())),
             Called::Ended(failure) => Err(failure),
+            Called::Unmade(unmade) => return Err(unmade),
             Called::Error(condition) => match isolate::isolate(self, &mut session, work, condition).await {
                 Ok(scored) => Ok(scored),
                 Err(Hindrance::Failure(failure)) => Err(failure),
@@ -159,13 +162,15 @@ impl Session<'_> {
         let rows = inputs.get(self.rows_like).map_or(0, RecordBatch::num_rows);
         let pool = &self.workshop.model.pool;
         let Some(mut worker) = self.worker.take() else {
-            return Called::Ended(failure(Cause::Crash, "the worker is gone"));
+            return Called::Unmade(Unmade::trouble("the worker is gone"));
         };
         let began = Instant::now();
         let call = ScoreCall { id: worker.calls() + 1, inputs };
-        let ended = match worker.begin(self.task.clone()).await {
+        let ended = match worker.begin_until(self.task.clone(), self.deadline).await {
             Ok(()) => worker.score_until(&call, self.deadline, pool.interrupt_grace()).await,
-            Err(lost) => Err(CallEnd::Lost(lost)),
+            Err(BeginError::Ended(end)) => Err(end),
+            // The worker is none the worse for it and goes back to the others.
+            Err(error @ BeginError::Refused(_)) => return Called::Unmade(Unmade::trouble(error.to_string())),
         };
         self.workshop.add_busy(began.elapsed());
         match ended {

@@ -85,7 +85,7 @@ pub fn plan(arguments: &PlanArguments, settings: &Settings) -> ExitCode {
 }
 
 fn words(draft: &Draft) -> String {
-    let Draft { head, partitions, .. } = draft;
+    let Draft { head, partitions, unmatched, .. } = draft;
     let mut text = String::new();
     // Writing to text can't fail.
     _ = writeln!(text, "{} partitions, {} bytes", head.partitions, head.bytes);
@@ -97,6 +97,9 @@ fn words(draft: &Draft) -> String {
         for key in &head.missing {
             _ = writeln!(text, "  {}: not in {}", key.partition, key.inputs.join(", "));
         }
+    }
+    for beside in unmatched {
+        _ = writeln!(text, "left out    {beside}");
     }
     _ = writeln!(text, "largest");
     for partition in partitions.iter().take(LISTED) {

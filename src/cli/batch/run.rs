@@ -74,11 +74,11 @@ pub fn run(arguments: &RunArguments, settings: Settings) -> ExitCode {
     };
     let folder = match tempfile::Builder::new().prefix("rscore-batch-").tempdir() {
         Ok(folder) => folder,
-        Err(error) => return output::fail(&format!("no temporary folder: {error}")),
+        Err(error) => return again(&format!("no temporary folder: {error}")),
     };
     let executable = match std::env::current_exe() {
         Ok(executable) => executable,
-        Err(error) => return output::fail(&error),
+        Err(error) => return again(&error),
     };
     let operator = match arguments.admin_listen.is_some().then(|| TcpListener::bind(settings.server.admin_listen)) {
         None => None,
@@ -109,7 +109,7 @@ pub fn run(arguments: &RunArguments, settings: Settings) -> ExitCode {
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return output::fail(&format!("the runtime can't be started: {error}")),
+        Err(error) => return again(&format!("the runtime can't be started: {error}")),
     };
     let finished = runtime.block_on(async {
         let (stopper, stopping) = stop();
@@ -125,11 +125,12 @@ pub fn run(arguments: &RunArguments, settings: Settings) -> ExitCode {
         Ok::<_, io::Error>(finished)
     });
     match finished {
-        Err(error) => output::fail(&error),
+        Err(error) => again(&format!("run {run} is not complete: {error}; run it again with --run-id {run} --resume")),
         Ok(Err(refused)) => refuse(&refused),
         Ok(Ok(Finished::Complete(report))) => {
-            let code = output::print(&summary(&report));
-            if report.within_thresholds { code } else { ExitCode::from(OVER_THRESHOLD) }
+            // The code says what became of the run, whether or not anybody reads the summary.
+            _ = output::print(&summary(&report));
+            if report.within_thresholds { ExitCode::SUCCESS } else { ExitCode::from(OVER_THRESHOLD) }
         }
         Ok(Ok(Finished::Interrupted(why))) => {
             output::complain(&format!("run {run} is not complete: {why}; run it again with --run-id {run} --resume"));
@@ -140,6 +141,12 @@ pub fn run(arguments: &RunArguments, settings: Settings) -> ExitCode {
             ExitCode::from(CANCELLED)
         }
     }
+}
+
+/// Trouble of this machine, which another run may not have.
+fn again(reason: &impl std::fmt::Display) -> ExitCode {
+    output::complain(reason);
+    ExitCode::from(RUN_AGAIN)
 }
 
 /// The first signal lets R end what it is at, the second doesn't.

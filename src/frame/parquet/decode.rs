@@ -52,9 +52,7 @@ impl ParquetDecoder {
 
     fn check_size(&self, metadata: &ParquetMetaData) -> Result<()> {
         let limit = self.options.max_message_bytes;
-        let inflated = metadata.row_groups().iter().map(|group| group.total_byte_size());
-        let inflated = inflated.fold(0_i64, i64::saturating_add);
-        if usize::try_from(inflated).is_ok_and(|bytes| bytes <= limit) {
+        if inflated(metadata).is_some_and(|bytes| usize::try_from(bytes).is_ok_and(|bytes| bytes <= limit)) {
             return Ok(());
         }
         Err(too_long("the Parquet file inflates to columns", limit, "send the rows in several files"))
@@ -95,6 +93,22 @@ impl Decoder for ParquetDecoder {
     fn buffered(&self) -> usize {
         self.file.len() + self.batches.bytes()
     }
+}
+
+/// Bytes that the columns of a file take in memory, roughly, as its end says: what its
+/// pages inflate to, and a double per cell, for a run of equal values is one value there.
+/// `None` when the end can't be read.
+pub fn decoded_bytes(file: &Bytes) -> Option<u64> {
+    let metadata = unless_panics(|| ArrowReaderMetadata::load(file, ArrowReaderOptions::new()).map_err(malformed));
+    let metadata = metadata.ok()?;
+    let (rows, columns) = (metadata.metadata().file_metadata().num_rows(), metadata.schema().fields().len() as u64);
+    let cells = u64::try_from(rows).ok()?.saturating_mul(columns);
+    Some(inflated(metadata.metadata())?.saturating_add(cells.saturating_mul(8)))
+}
+
+fn inflated(metadata: &ParquetMetaData) -> Option<u64> {
+    let groups = metadata.row_groups().iter().map(|group| group.total_byte_size());
+    u64::try_from(groups.fold(0_i64, i64::saturating_add)).ok()
 }
 
 /// The library panics on some files that are broken in the middle. The decoder is

@@ -17,6 +17,11 @@ async fn a_plan_says_what_would_be_scored_and_writes_nothing() {
     let lines: Vec<Value> = text(&planned).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 3);
     assert_eq!(lines[0]["output"], "1.csv", "the largest first, then by name");
+    for file in ["in/01.csv", "in/total.csv", "in/notes.txt"] {
+        job.write(file, "x\n1\n");
+    }
+    let planned = text(&job.batch(&["plan", "job.toml"]).await);
+    assert!(planned.contains("left out    2 objects do not fit inputs.data (in/{p:int}.csv), such as "), "{planned}");
     assert!(!job.exists("out"));
 }
 
@@ -96,6 +101,11 @@ async fn failed_partitions_are_tried_again_when_asked_for() {
     }
     let report: Value = serde_json::from_slice(&job.batch(&["report", "job.toml", "--json"]).await.stdout).unwrap();
     assert_eq!((&report["partitions"]["scored"], &report["rows"]["written"]), (&3.into(), &12.into()));
+    // A process that died between the report and the mark.
+    std::fs::remove_file(job.state("r", "_SUCCESS")).unwrap();
+    let (code, said) = job.run(&["--run-id", "r", "--resume"]).await;
+    assert_eq!(code, 0, "{said}");
+    assert!(job.state("r", "_SUCCESS").exists());
 }
 
 #[tokio::test]
