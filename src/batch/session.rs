@@ -317,7 +317,7 @@ async fn work(
             None => None,
         };
         let claim =
-            Claim { shard: order.identity.index.to_string(), instance: uuid::Uuid::now_v7().simple().to_string() };
+            Claim { shard: order.identity.name(&order.host), instance: uuid::Uuid::now_v7().simple().to_string() };
         let model = ModelParts {
             pool: loaded.pool.clone(),
             load_timeout: context.settings.models.load_timeout,

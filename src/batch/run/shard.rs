@@ -49,6 +49,20 @@ pub struct Identity {
     pub count: Option<u64>,
 }
 
+impl Identity {
+    /// The shard's name in claims and heartbeats. One that has no number goes by its
+    /// machine: those of two machines don't overwrite each other's heartbeats, and one
+    /// that is started again takes the place of the one before at once.
+    pub fn name(&self, host: &str) -> String {
+        if self.count != Some(1) {
+            return self.index.to_string();
+        }
+        let good = |character: char| character.is_ascii_alphanumeric() || matches!(character, '-' | '.');
+        let host: String = host.chars().map(|character| if good(character) { character } else { '_' }).collect();
+        format!("{}-{host}", self.index)
+    }
+}
+
 /// Bounds of a shard's work.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
@@ -433,5 +447,19 @@ impl Work {
             }
         };
         Ok(if complete { End::Complete } else { End::Interrupted })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_without_a_number_go_by_their_machine() {
+        let only = Identity { index: 0, count: Some(1) };
+        assert_eq!(only.name("node-7.example"), "0-node-7.example");
+        assert_eq!(only.name("a/b"), "0-a_b");
+        assert_eq!(Identity { index: 3, count: Some(4) }.name("node-7"), "3");
+        assert_eq!(Identity { index: 3, count: None }.name("node-7"), "3");
     }
 }

@@ -145,12 +145,15 @@ impl Job {
         Running { child }
     }
 
-    /// Waits until shard 0 takes no more partitions.
+    /// Waits until a shard takes no more partitions.
     pub async fn drains(&self, run: &str) {
-        let path = self.state(run, "shards/0.json");
+        let folder = self.state(run, "shards");
         eventually("a shard that drains", || async {
-            let heartbeat: Value = serde_json::from_slice(&fs::read(&path).ok()?).ok()?;
-            (heartbeat["state"] == "draining").then_some(())
+            let mut heartbeats = fs::read_dir(&folder).ok()?.filter_map(|entry| fs::read(entry.ok()?.path()).ok());
+            let drains = |heartbeat: Vec<u8>| {
+                serde_json::from_slice::<Value>(&heartbeat).is_ok_and(|heartbeat| heartbeat["state"] == "draining")
+            };
+            heartbeats.any(drains).then_some(())
         })
         .await;
     }
