@@ -3,6 +3,7 @@
 //! script, a sample and what the sample must give.
 
 pub mod bundle;
+mod lease;
 pub mod manifest;
 pub mod remote;
 pub mod repository;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use aws_lc_rs::digest::{Context, SHA256};
 
 use super::Manifest;
+use super::lease::Lease;
 use super::manifest::ManifestError;
 use super::watch::{Fingerprint, fingerprint};
 
@@ -14,7 +15,7 @@ use super::watch::{Fingerprint, fingerprint};
 const MAX_SAMPLE: u64 = 16 * 1024 * 1024;
 
 /// The files of one version.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Bundle {
     /// Absolute path of the version's folder.
     pub directory: PathBuf,
@@ -30,10 +31,12 @@ pub struct Bundle {
     pub identity: Identity,
 }
 
-/// What the files of a folder were.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What the files of a folder were. The folder of a mirror stays while this or a
+/// clone of it lives.
+#[derive(Debug, Clone)]
 pub struct Identity {
     directory: PathBuf,
+    _lease: Lease,
     /// What they looked like from outside before they were read.
     fingerprint: Option<Fingerprint>,
     /// SHA-256 over names and contents of all files, hexadecimal.
@@ -69,8 +72,8 @@ pub enum BundleError {
 }
 
 impl Identity {
-    fn read(directory: &Path, fingerprint: Option<Fingerprint>) -> Result<Self, BundleError> {
-        Ok(Self { directory: directory.to_owned(), fingerprint, digest: digest(directory)? })
+    fn read(directory: &Path, lease: Lease, fingerprint: Option<Fingerprint>) -> Result<Self, BundleError> {
+        Ok(Self { directory: directory.to_owned(), _lease: lease, fingerprint, digest: digest(directory)? })
     }
 
     /// Whether the folder still has these files: it looks the same from outside, or
@@ -93,6 +96,8 @@ impl Bundle {
         if directory.to_str().is_none() {
             return Err(BundleError::BadPath(directory));
         }
+        let lease =
+            Lease::take(&directory).map_err(|source| BundleError::Unreadable { path: directory.clone(), source })?;
         // Before anything is read: what is written meanwhile is found out later.
         let fingerprint = fingerprint(&directory).ok().flatten();
         let manifest = match read_text(&directory, "rscore.toml")? {
@@ -111,7 +116,7 @@ impl Bundle {
         if expected.is_some() && sample.is_none() {
             return Err(BundleError::ExpectedWithoutSample);
         }
-        let identity = Identity::read(&directory, fingerprint)?;
+        let identity = Identity::read(&directory, lease, fingerprint)?;
         Ok(Self { directory, manifest, script, sample, expected, identity })
     }
 }

@@ -144,7 +144,8 @@ impl Mirror {
 
     /// Compares with the store once, and fetches what differs and is complete: has
     /// a marker, was written long ago, or looked the same for `models.settle`.
-    /// `installed` is called for each version that came into place.
+    /// `installed` is called for each version that came into place. What was replaced
+    /// goes once nobody serves it.
     ///
     /// # Errors
     /// The store can't be listed. Nothing changes then.
@@ -162,6 +163,9 @@ impl Mirror {
         }
         self.fetch(wanted, &mut round, installed).await;
         self.remove_what_is_gone(&listing, Instant::now(), &mut round);
+        if let Err(error) = self.cache.sweep() {
+            round.ignored.push(format!("folders of versions that were replaced: {error}"));
+        }
         self.status.compared(&round, self.versions());
         Ok(round)
     }

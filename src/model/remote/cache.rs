@@ -12,7 +12,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
@@ -23,6 +23,7 @@ use uuid::Uuid;
 use super::listing::RemoteFile;
 use super::{FetchError, Key};
 use crate::model::bundle;
+use crate::model::lease::take_alone;
 use crate::model::repository::{is_model_name, version_number};
 
 /// Folder of what is not for the repository's readers; they pass over it.
@@ -50,8 +51,6 @@ pub(super) struct Cache {
     root: PathBuf,
     location: String,
     records: BTreeMap<Key, Record>,
-    /// Folders that were replaced and may still be read by who serves them.
-    replaced: BTreeMap<Key, PathBuf>,
     _lock: File,
 }
 
@@ -84,8 +83,7 @@ impl Cache {
             )));
         }
         let root = root.canonicalize().map_err(unusable)?;
-        let (records, replaced) = (BTreeMap::new(), BTreeMap::new());
-        let mut cache = Self { root, location: location.to_owned(), records, replaced, _lock: lock };
+        let mut cache = Self { root, location: location.to_owned(), records: BTreeMap::new(), _lock: lock };
         cache.restore().map_err(unusable)?;
         Ok(cache)
     }
@@ -125,18 +123,18 @@ impl Cache {
             fs::rename(staged, &contents).map_err(|source| FetchError::file(&contents, source))?;
         }
         let record = Record { location: self.location.clone(), files, digest, contents: name };
-        // The record first: a link without one is thrown away at the next start.
+        // The record first: a link without one is thrown away at the next start, and one that
+        // leads elsewhere is put right.
         self.write_record(key, &record).map_err(|source| FetchError::file(&self.record_path(key), source))?;
-        self.link(key, &record.contents).map_err(|source| FetchError::file(&self.link_path(key), source))?;
-        let before = self.records.insert(key.clone(), record);
-        if let Some(before) = before.map(|before| self.private("contents").join(before.contents))
-            && before != contents
-            && let Some(older) = self.replaced.insert(key.clone(), before)
-            && older != contents
-        {
-            // The one before the last has served its time. What is left is removed at the next start.
-            let _ = fs::remove_dir_all(older);
+        if let Err(source) = self.link(key, &record.contents) {
+            // What is linked stays what it was, and so must its record.
+            let _ = match self.records.get(key) {
+                Some(before) => self.write_record(key, before),
+                None => remove_if_there(&self.record_path(key)),
+            };
+            return Err(FetchError::file(&self.link_path(key), source));
         }
+        self.records.insert(key.clone(), record);
         Ok(())
     }
 
@@ -145,14 +143,26 @@ impl Cache {
     /// # Errors
     /// The folder can't be written.
     pub(super) fn remove(&mut self, key: &Key) -> Result<(), FetchError> {
-        let link = self.link_path(key);
-        remove_if_there(&link).map_err(|source| FetchError::file(&link, source))?;
+        // The record first, as in `install`.
         let record = self.record_path(key);
         remove_if_there(&record).map_err(|source| FetchError::file(&record, source))?;
+        let link = self.link_path(key);
+        remove_if_there(&link).map_err(|source| FetchError::file(&link, source))?;
         // Only the last version of a model leaves its folder empty.
         let _ = fs::remove_dir(self.root.join(&key.0));
         self.records.remove(key);
         Ok(())
+    }
+
+    /// Removes the folders that are in no version's place any more, except those that
+    /// somebody loads or serves: a generation whose successor could not be loaded
+    /// goes on with its own for as long as it takes.
+    ///
+    /// # Errors
+    /// The folder can't be written. What is left is tried again the next time.
+    pub(super) fn sweep(&self) -> Result<(), FetchError> {
+        let unused = self.remove_unused(false);
+        unused.map_err(|source| FetchError::file(&self.private("contents"), source))
     }
 
     fn private(&self, folder: &str) -> PathBuf {
@@ -170,7 +180,9 @@ impl Cache {
     fn write_record(&self, key: &Key, record: &Record) -> io::Result<()> {
         let (path, staged) = (self.record_path(key), self.stage());
         fs::create_dir_all(path.parent().unwrap_or(&path))?;
-        fs::write(&staged, serde_json::to_vec_pretty(record)?)?;
+        let mut file = File::create_new(&staged)?;
+        file.write_all(&serde_json::to_vec_pretty(record)?)?;
+        file.sync_all()?;
         fs::rename(staged, path)
     }
 
@@ -201,29 +213,47 @@ impl Cache {
                 let _ = fs::remove_dir(self.root.join(&key.0));
             }
         }
-        for entry in fs::read_dir(self.private("contents"))? {
-            let entry = entry?;
-            let name = entry.file_name();
-            if !self.records.values().any(|record| name == record.contents.as_str()) {
-                remove_all(&entry.path())?;
+        self.remove_unused(true)
+    }
+
+    fn remove_unused(&self, at_start: bool) -> io::Result<()> {
+        for (name, path) in entries(&self.private("contents"))? {
+            if self.records.values().any(|record| record.contents == name) {
+                continue;
+            }
+            // Held until the folder is gone.
+            let alone = take_alone(&path);
+            let is_kept = match &alone {
+                Ok(_) => false,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => true,
+                // No folder, or none that can be locked. This process holds none at its start.
+                Err(_) => !at_start,
+            };
+            if !is_kept {
+                // Out of its place first: half of it must never be taken for all of it.
+                let gone = self.stage();
+                fs::rename(&path, &gone)?;
+                remove_all(&gone)?;
             }
         }
         Ok(())
     }
 
+    /// Whether what was fetched is still there; puts its link right.
     fn check(&self, key: &Key, record: &Record) -> Result<(), String> {
         if record.location != self.location {
             return Err(format!("it came from {}", record.location));
         }
-        let expected = self.private("contents").join(&record.contents);
-        let found = self.link_path(key).canonicalize().map_err(|error| error.to_string())?;
-        if found != expected {
-            return Err(format!("its link leads to {}", found.display()));
+        let contents = self.private("contents").join(&record.contents);
+        match bundle::digest(&contents) {
+            Ok(digest) if digest == record.digest => {}
+            Ok(digest) => return Err(format!("its files have the digest {digest}, and had {}", record.digest)),
+            Err(error) => return Err(error.to_string()),
         }
-        match bundle::digest(&found) {
-            Ok(digest) if digest == record.digest => Ok(()),
-            Ok(digest) => Err(format!("its files have the digest {digest}, and had {}", record.digest)),
-            Err(error) => Err(error.to_string()),
+        // A process that was killed between the two leaves a record whose link is an older one.
+        match self.link_path(key).canonicalize() {
+            Ok(found) if found == contents => Ok(()),
+            _ => self.link(key, &record.contents).map_err(|error| format!("it can't be linked: {error}")),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Fetches the files of one version into a folder, several at once, each only
 //! if it is still the one that was listed.
 
+use std::convert::Infallible;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -33,14 +34,25 @@ pub(super) async fn download(
 ) -> Result<String, FetchError> {
     let folder = store.below(&format!("{}/{}", key.0, key.1))?;
     fs::create_dir_all(staged).map_err(|source| FetchError::file(staged, source))?;
+    let (writing, mut written) = mpsc::channel(1);
     let files = version.files.iter().map(|file| async {
         // The semaphore is never closed.
         let _permit = permits.acquire().await;
-        fetch(&folder, file, &staged.join(&file.name), progress).await
+        fetch(&folder, file, &staged.join(&file.name), progress, writing.clone()).await
     });
     // The permits bound how many run.
     let mut files: FuturesUnordered<_> = files.collect();
-    while files.try_next().await?.is_some() {}
+    let fetched = async {
+        while files.try_next().await?.is_some() {}
+        Ok::<_, FetchError>(())
+    };
+    let fetched = fetched.await;
+    // One file that failed ends the others, and each writer after the piece that it has.
+    // Until all have ended, the folder must not be removed: they would make it again.
+    drop(files);
+    drop(writing);
+    let _: Option<Infallible> = written.recv().await;
+    fetched?;
     let staged = staged.to_owned();
     let digest = spawn_blocking(move || {
         sync_folders(&staged).map_err(|source| FetchError::file(&staged, source))?;
@@ -49,11 +61,22 @@ pub(super) async fn download(
     digest.await.map_err(|error| FetchError::Unfit(error.to_string()))?
 }
 
-async fn fetch(folder: &Store, file: &RemoteFile, path: &Path, progress: &Progress) -> Result<(), FetchError> {
+/// `writing` lives as long as the file is written to.
+async fn fetch(
+    folder: &Store,
+    file: &RemoteFile,
+    path: &Path,
+    progress: &Progress,
+    writing: mpsc::Sender<Infallible>,
+) -> Result<(), FetchError> {
     let (_, mut pieces) = folder.get_stream(&file.name, file.etag.as_deref()).await?;
     let (sender, receiver) = mpsc::channel(PIECES);
     let target = path.to_owned();
-    let writer = spawn_blocking(move || write(&target, receiver));
+    let writer = spawn_blocking(move || {
+        let written = write(&target, receiver);
+        drop(writing);
+        written
+    });
     let mut received = 0;
     while let Some(piece) = pieces.try_next().await? {
         received += piece.len() as u64;
@@ -104,4 +127,55 @@ fn sync_folders(folder: &Path) -> io::Result<()> {
         File::open(&folder)?.sync_all()?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+    use std::sync::{Arc, mpsc as blocking};
+
+    use object_store::memory::InMemory;
+
+    use super::super::list;
+    use super::*;
+    use crate::store::Location;
+
+    #[test]
+    fn a_fetch_that_failed_has_ended_before_its_folder_is_removed() {
+        // With one thread for what blocks, nothing is written before the test says so.
+        let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).enable_all().build();
+        runtime.unwrap().block_on(async {
+            let location = Location::parse("az://models/production").unwrap();
+            let store = Store::from_object_store(Arc::new(InMemory::new()), location);
+            for file in ["a", "b"] {
+                store.overwrite(&format!("m/1/deep/{file}"), Bytes::from_static(b"x")).await.unwrap();
+            }
+            let key = ("m".to_owned(), 1);
+            let mut version = list(&store, 10).await.unwrap().versions.remove(&key).unwrap();
+            version.files[1].etag = Some("another".to_owned());
+
+            let (release, released) = blocking::channel::<()>();
+            let blocker = spawn_blocking(move || released.recv());
+            let root = tempfile::tempdir().unwrap();
+            let staged = root.path().join("staged");
+            let folder = staged.clone();
+            let fetch = tokio::spawn(async move {
+                let (permits, progress) = (Semaphore::new(2), Progress::default());
+                let error = download(&store, &key, &version, &folder, &permits, &progress).await.unwrap_err();
+                fs::remove_dir_all(&folder).unwrap();
+                error
+            });
+            for _ in 0..1000 {
+                tokio::task::yield_now().await;
+            }
+            drop(release);
+            let _ = blocker.await.unwrap();
+            let error = fetch.await.unwrap();
+            assert!(matches!(&error, FetchError::Store(error) if error.kind() == StoreErrorKind::Changed), "{error}");
+            // What was begun before is over after this.
+            spawn_blocking(|| {}).await.unwrap();
+            assert!(!staged.exists(), "a writer made it again");
+        });
+    }
 }

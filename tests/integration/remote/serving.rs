@@ -2,11 +2,13 @@
 
 use rscore::model::Bundle;
 use rscore::store::Location;
+use rustix::process::Signal;
 
 use super::{becomes, factor, put, setup};
 use crate::support::client::Request;
 use crate::support::emulators::Bucket;
 use crate::support::eventually;
+use crate::support::processes::send_signal;
 
 #[tokio::test]
 async fn azure_is_followed() {
@@ -59,6 +61,39 @@ async fn a_version_that_can_not_be_loaded_leaves_the_one_before() {
     assert_eq!(factor(&server).await, 2.0);
     put(&store, 1, 5).await;
     becomes(&server, 5.0).await;
+}
+
+#[tokio::test]
+async fn what_serves_stays_on_the_disk_however_many_bad_ones_follow() {
+    let (bucket, cache) = (Bucket::s3().await, tempfile::tempdir().unwrap());
+    let store = bucket.store();
+    put(&store, 1, 2).await;
+    let server = setup(&bucket, cache.path()).start().await;
+    let folders = || std::fs::read_dir(cache.path().join(".rscore/contents")).unwrap().count();
+    for bad in 1..=3 {
+        let script = format!("score <- function(model, data) stop({bad}");
+        store.overwrite("scale/1/score.R", script.into()).await.unwrap();
+        eventually("a failed reload", || async {
+            let failed =
+                server.metrics().await.sum("rscore_reloads_total", &[("model", "scale"), ("outcome", "failed")]);
+            (failed >= f64::from(bad)).then_some(())
+        })
+        .await;
+        eventually("what serves and the newest alone", || async { (folders() == 2).then_some(()) }).await;
+    }
+
+    let first = server.zygote("scale").expect("a zygote");
+    send_signal(first, Signal::KILL);
+    eventually("another zygote", || async { server.zygote("scale").filter(|zygote| *zygote != first) }).await;
+    eventually("a zygote that is ready", || async {
+        let reply = server.send(Request::get("/models/scale")).await.json();
+        (reply["zygote"]["restarts"] == 1).then_some(())
+    })
+    .await;
+    assert_eq!(factor(&server).await, 2.0);
+    put(&store, 1, 5).await;
+    becomes(&server, 5.0).await;
+    eventually("the newest alone", || async { (folders() == 1).then_some(()) }).await;
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use super::*;
+use crate::model::Bundle;
 
 const LOCATION: &str = "az://models/";
 
@@ -55,6 +56,85 @@ fn the_folder_of_a_state_never_changes() {
     install(&mut cache, "a");
     assert_eq!(read(&cache).as_deref(), Some("a"));
     assert_eq!(root.path().join("boston/1").canonicalize().unwrap(), served);
+}
+
+/// What the folders of states hold.
+fn contents(cache: &Cache) -> Vec<String> {
+    let folders = fs::read_dir(cache.private("contents")).unwrap();
+    let mut texts: Vec<String> =
+        folders.map(|folder| fs::read_to_string(folder.unwrap().path().join("score.R")).unwrap()).collect();
+    texts.sort();
+    texts
+}
+
+#[test]
+fn a_folder_that_somebody_serves_stays_however_often_it_is_replaced() {
+    let root = tempfile::tempdir().unwrap();
+    let mut cache = Cache::open(root.path(), LOCATION).unwrap();
+    install(&mut cache, "a");
+    let served = Bundle::open(&root.path().join("boston/1")).unwrap();
+    for text in ["b", "c", "d"] {
+        install(&mut cache, text);
+        cache.sweep().unwrap();
+        assert_eq!(contents(&cache), ["a", text]);
+    }
+    assert!(served.identity.still_holds());
+    cache.remove(&key()).unwrap();
+    cache.sweep().unwrap();
+    assert_eq!(contents(&cache), ["a"], "one that was removed is served until it is drained");
+    drop(cache);
+    let cache = Cache::open(root.path(), LOCATION).unwrap();
+    assert_eq!(contents(&cache), ["a"], "whoever serves it may be another process");
+    let identity = served.identity.clone();
+    drop(served);
+    cache.sweep().unwrap();
+    assert!(identity.still_holds());
+    drop(identity);
+    cache.sweep().unwrap();
+    assert!(contents(&cache).is_empty());
+    assert_eq!(fs::read_dir(cache.private("staging")).unwrap().count(), 0);
+}
+
+#[test]
+fn what_can_not_be_linked_changes_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let mut cache = Cache::open(root.path(), LOCATION).unwrap();
+    install(&mut cache, "a");
+    let (link, aside) = (root.path().join("boston/1"), root.path().join("boston/aside"));
+    fs::rename(&link, &aside).unwrap();
+    // A folder is in the way.
+    fs::create_dir_all(link.join("deep")).unwrap();
+    let staged = cache.stage();
+    fs::create_dir_all(&staged).unwrap();
+    fs::write(staged.join("score.R"), "b").unwrap();
+    let digest = bundle::digest(&staged).unwrap();
+    cache.install(&key(), &staged, vec![file("b")], digest).unwrap_err();
+    cache.sweep().unwrap();
+    fs::remove_dir_all(&link).unwrap();
+    fs::rename(&aside, &link).unwrap();
+    drop(cache);
+    let cache = Cache::open(root.path(), LOCATION).unwrap();
+    assert_eq!((cache.records()[&key()].files.as_slice(), read(&cache).as_deref()), (&[file("a")][..], Some("a")));
+}
+
+#[test]
+fn a_link_that_was_not_made_any_more_is_made_at_the_next_start() {
+    let root = tempfile::tempdir().unwrap();
+    let mut cache = Cache::open(root.path(), LOCATION).unwrap();
+    install(&mut cache, "a");
+    let before = fs::read_link(root.path().join("boston/1")).unwrap();
+    install(&mut cache, "b");
+    let records = cache.records().clone();
+    for link in [Some(&before), None] {
+        drop(cache);
+        fs::remove_file(root.path().join("boston/1")).unwrap();
+        if let Some(link) = link {
+            symlink(link, root.path().join("boston/1")).unwrap();
+        }
+        cache = Cache::open(root.path(), LOCATION).unwrap();
+        assert_eq!((cache.records(), read(&cache).as_deref()), (&records, Some("b")));
+        assert_eq!(contents(&cache), ["b"]);
+    }
 }
 
 #[test]
