@@ -69,10 +69,10 @@ impl REngine {
         self.temporary_folder = reply.get("temporary_folder").and_then(|folder| folder.string()).map(PathBuf::from);
         let packages = reply.get("packages");
         let names = packages.as_ref().map(Object::names).unwrap_or_default();
-        let versions = packages.as_ref().map(Object::strings).unwrap_or_default();
+        let versions = packages.as_ref().map(Object::optional_strings).unwrap_or_default();
         Ok(LoadedModel {
             class: reply.get("class").map(|class| class.strings()).unwrap_or_default(),
-            packages: names.into_iter().zip(versions).collect(),
+            packages: names.into_iter().zip(versions).filter_map(|(name, version)| name.zip(version)).collect(),
             r_version: reply.get("r_version").and_then(|version| version.string()).unwrap_or_default(),
             columns,
             warnings: reply.get("warnings").map(|warnings| warnings.strings()).unwrap_or_default(),

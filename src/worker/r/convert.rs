@@ -141,9 +141,16 @@ pub fn columns_from_r(reply: &Object) -> Result<RecordBatch, Condition> {
         .get("columns")
         .ok_or_else(|| condition("rscore_bad_reply", "score_inputs() returned no columns".to_owned()))?;
     let rows = reply.get("rows").and_then(|rows| rows.integers().first().copied()).unwrap_or(0);
+    let (names, columns) = (columns.names(), columns.elements());
+    if names.len() != columns.len() {
+        let text = format!("the result has {} columns and {} names", columns.len(), names.len());
+        return Err(condition("rscore_bad_reply", text));
+    }
     let mut fields = Vec::with_capacity(columns.len());
     let mut arrays = Vec::with_capacity(columns.len());
-    for (name, column) in columns.names().into_iter().zip(columns.elements()) {
+    for (name, column) in names.into_iter().zip(columns) {
+        let name =
+            name.ok_or_else(|| condition("rscore_bad_reply", "a column of the result has no name".to_owned()))?;
         let (field, array) = array(&name, &column)?;
         fields.push(field);
         arrays.push(array);
@@ -196,10 +203,21 @@ fn array(name: &str, column: &Object) -> Result<(Field, ArrayRef), Condition> {
     Ok((field, array))
 }
 
+/// A level may be NA, as of `addNA()`: what has it is missing.
 fn factor(column: &Object) -> Result<DictionaryArray<Int32Type>, Condition> {
-    let levels = column.attribute(c"levels").map(|levels| levels.strings()).unwrap_or_default();
-    let keys =
-        Int32Array::from_iter(column.integers().iter().map(|code| (*code != NA_INTEGER).then(|| code.wrapping_sub(1))));
+    let levels = column.attribute(c"levels").map(|levels| levels.optional_strings()).unwrap_or_default();
+    let mut named = 0..;
+    let keys: Vec<Option<i32>> = levels.iter().map(|level| level.as_ref().and_then(|_| named.next())).collect();
+    let key = |code: i32| {
+        if code == NA_INTEGER {
+            return None;
+        }
+        let position = usize::try_from(code).ok().and_then(|code| code.checked_sub(1));
+        // The key of a level that isn't there is refused below.
+        position.and_then(|position| keys.get(position).copied()).unwrap_or(Some(-1))
+    };
+    let keys = Int32Array::from_iter(column.integers().iter().map(|code| key(*code)));
+    let levels: Vec<String> = levels.into_iter().flatten().collect();
     DictionaryArray::try_new(keys, Arc::new(StringArray::from(levels)))
         .map_err(|error| condition("rscore_bad_reply", format!("a factor of the result is damaged: {error}")))
 }

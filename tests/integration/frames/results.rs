@@ -16,6 +16,9 @@ score <- function(model, data) {
     logical = data$x > 1,
     character = as.character(data$x),
     factor = factor(c("low", "high")[1 + (data$x > 1)], levels = c("low", "high")),
+    na_level = addNA(factor(c("low", NA)[data$x])),
+    na_between = structure(c(3L, 2L)[data$x], levels = c("a", NA, "b"), class = "factor"),
+    na_name = matrix(c(data$x, -data$x), n, dimnames = list(NULL, c(NA, "yes"))),
     date = as.Date("2024-02-28") + data$x,
     time = as.POSIXct("2024-02-28 23:00:00", tz = "America/New_York") + data$x / 2,
     matrix = matrix(c(data$x, -data$x), n, dimnames = list(NULL, c("plus", "minus"))),
@@ -39,6 +42,8 @@ async fn every_shape_has_its_json() {
         ("logical", json!([false, true])),
         ("character", json!(["1", "2"])),
         ("factor", json!(["low", "high"])),
+        ("na_level", json!(["low", null])),
+        ("na_between", json!(["b", null])),
         ("date", json!(["2024-02-29", "2024-03-01"])),
         ("time", json!(["2024-02-29T04:00:00.5Z", "2024-02-29T04:00:01Z"])),
         ("matrix", json!([{"plus": 1.0, "minus": -1.0}, {"plus": 2.0, "minus": -2.0}])),
@@ -63,4 +68,12 @@ async fn columns_come_in_the_order_of_the_script() {
     let reply = server.send(Request::predict("shapes", r#"[{"x": 1, "what": "frame"}]"#)).await;
     let expected = r#"{"model":"shapes","version":1,"predictions":[{"level":"1","twice":2,"odd name":true}]}"#;
     assert_eq!(reply.text(), expected);
+}
+
+#[tokio::test]
+async fn values_without_a_name_are_an_error_and_no_other_column() {
+    let server = SERVER.get(|| Setup::new().script("shapes", SCRIPT)).await;
+    let reply = server.send(Request::predict("shapes", r#"[{"x": 1, "what": "na_name"}]"#)).await;
+    assert!(reply.status >= 400, "{}", reply.text());
+    assert!(reply.text().contains("column 1 of the matrix that score() returned has no name"), "{}", reply.text());
 }

@@ -36,17 +36,28 @@ flatten_array <- function(value) {
 split_matrix <- function(value, prefix = NULL) {
   names <- colnames(value)
   if (is.null(names)) names <- paste0(if (is.null(prefix)) "V", seq_len(ncol(value)))
+  refuse_nameless(names, "matrix")
   columns <- lapply(seq_len(ncol(value)), function(j) as.vector(value[, j]))
   names(columns) <- if (is.null(prefix)) names else paste(prefix, names, sep = ".")
   columns
 }
 
+# Values without a name can't be told from each other: some of them would get lost.
+refuse_nameless <- function(names, what) {
+  nameless <- which(is.na(names) | !nzchar(names))
+  if (length(nameless)) {
+    refuse("rscore_bad_result", "column ", nameless[1L], " of the ", what, " that score() returned has no name")
+  }
+}
+
 # The columns of a data.frame, matrix and data.frame columns spread as name.column.
 expand_frame <- function(value) {
   expanded <- list()
+  names <- names(value)
+  if (is.null(names)) names <- character(length(value))
+  refuse_nameless(names, "data.frame")
   for (j in seq_along(value)) {
-    name <- names(value)[[j]]
-    if (is.na(name) || !nzchar(name)) refuse("rscore_bad_result", "column ", j, " of the data.frame that score() returned has no name")
+    name <- names[[j]]
     column <- .subset2(value, j)
     if (is.array(column) && length(dim(column)) != 2L) column <- flatten_array(column)
     if (is.data.frame(column)) {

@@ -122,14 +122,14 @@ impl Object {
         Some(Self::adopt(value)).filter(|value| !value.is_null())
     }
 
-    /// The `names` attribute.
-    pub fn names(&self) -> Vec<String> {
-        self.attribute(c"names").map(|names| names.strings()).unwrap_or_default()
+    /// The `names` attribute: one for each element, NA as `None`, or none at all.
+    pub fn names(&self) -> Vec<Option<String>> {
+        self.attribute(c"names").map(|names| names.optional_strings()).unwrap_or_default()
     }
 
     /// The element of a list with that name.
     pub fn get(&self, name: &str) -> Option<Object> {
-        let position = self.names().iter().position(|candidate| candidate == name)?;
+        let position = self.names().iter().position(|candidate| candidate.as_deref() == Some(name))?;
         self.element(position)
     }
 
@@ -178,18 +178,22 @@ impl Object {
 
     /// The values of a double vector that was just allocated, to be filled.
     pub fn doubles_mut(&mut self) -> &mut [f64] {
-        if self.kind() != Kind::Double {
+        let length = self.len();
+        if self.kind() != Kind::Double || length == 0 {
             return &mut [];
         }
-        let length = self.len();
         // SAFETY: the data of a live double vector that this module allocated itself,
-        // so R has no other reference to it; `self` is borrowed mutably.
+        // so R has no other reference to it; `self` is borrowed mutably. R returns an
+        // invalid pointer for an empty vector, which was excluded.
         unsafe { std::slice::from_raw_parts_mut(r::REAL(self.value), length) }
     }
 
     /// The values of an integer or logical vector that was just allocated.
     pub fn integers_mut(&mut self) -> &mut [i32] {
         let length = self.len();
+        if length == 0 {
+            return &mut [];
+        }
         // SAFETY: as for doubles_mut.
         unsafe {
             let pointer = match self.kind() {
