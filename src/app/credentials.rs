@@ -30,6 +30,8 @@ struct Watched {
     name: &'static str,
     files: Vec<PathBuf>,
     stamps: Vec<Option<[u64; 4]>>,
+    /// Why they could not be used at the last try, until they can.
+    failure: Option<String>,
 }
 
 impl Credentials {
@@ -73,24 +75,31 @@ impl Credentials {
 impl Watched {
     fn new(name: &'static str, files: Vec<PathBuf>) -> Self {
         let stamps = stamps(&files);
-        Self { name, files, stamps }
+        Self { name, files, stamps, failure: None }
     }
 
     fn read_if_changed(&mut self, asked: bool, read: impl FnOnce() -> Result<(), String>) {
         // Before they are read: what is written meanwhile is seen at the next look.
         let stamps = stamps(&self.files);
-        if !asked && stamps == self.stamps {
+        let is_changed = stamps != self.stamps;
+        // What made them unusable may show in no stamp: rights that were missing, a
+        // volume that was away. So they are tried until they can be used.
+        if !asked && !is_changed && self.failure.is_none() {
             return;
         }
         self.stamps = stamps;
         match read() {
             Ok(()) => {
+                self.failure = None;
                 tracing::info!("the {} in use was read again", self.name);
                 metrics::credential_reload(self.name, "loaded");
             }
+            // Said once.
+            Err(error) if !asked && !is_changed && self.failure.as_ref() == Some(&error) => {}
             Err(error) => {
                 tracing::error!("the {} stays as it was, for its files can't be used: {error}", self.name);
                 metrics::credential_reload(self.name, "failed");
+                self.failure = Some(error);
             }
         }
     }
@@ -108,5 +117,35 @@ async fn pause(interval: Duration) {
     match interval {
         Duration::ZERO => pending().await,
         interval => tokio::time::sleep(interval).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+    use super::*;
+
+    #[test]
+    fn files_that_could_not_be_used_are_tried_until_they_can() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("server.pem");
+        std::fs::write(&file, "one").unwrap();
+        let mut watched = Watched::new("certificate", vec![file.clone()]);
+        let mut look = |asked: bool, outcome: Result<(), &str>| {
+            let mut was_read = false;
+            watched.read_if_changed(asked, || {
+                was_read = true;
+                outcome.map_err(str::to_owned)
+            });
+            was_read
+        };
+        assert!(!look(false, Ok(())), "nothing changed");
+        assert!(look(true, Ok(())));
+        std::fs::write(&file, "three").unwrap();
+        assert!(look(false, Err("permission denied")));
+        assert!(look(false, Err("permission denied")), "rights change no stamp");
+        assert!(look(false, Ok(())));
+        assert!(!look(false, Ok(())));
     }
 }
