@@ -2,6 +2,7 @@
 //! model once; a `deadpool` pool forks its workers, checks them when they come
 //! back and never holds more than its size; a supervisor replaces what dies.
 
+mod births;
 mod breaker;
 mod caretaker;
 mod health;

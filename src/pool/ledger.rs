@@ -3,9 +3,11 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::watch;
 
+use super::births::INFANCY;
 use crate::telemetry::metrics::DeathReason;
 use crate::worker::protocol::ExitStatus;
 
@@ -23,12 +25,31 @@ struct LedgerEntry {
     generation: u64,
     expected: Option<DeathReason>,
     ended: watch::Sender<Option<ExitStatus>>,
+    forked: Instant,
+    was_asked: bool,
+}
+
+/// How a worker that ended had lived.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Life {
+    /// The reason if it was ended on purpose.
+    pub(super) expected: Option<DeathReason>,
+    /// Whether it died by itself, at once, and before anything was asked of it.
+    pub(super) was_stillborn: bool,
 }
 
 impl Ledger {
     /// Notes a worker that was forked.
     pub(super) fn add(&self, id: u64, pid: u32, generation: u64) {
-        self.lock().insert(id, LedgerEntry { pid, generation, expected: None, ended: watch::Sender::new(None) });
+        let (ended, forked) = (watch::Sender::new(None), Instant::now());
+        self.lock().insert(id, LedgerEntry { pid, generation, expected: None, ended, forked, was_asked: false });
+    }
+
+    /// Notes that something was asked of a worker.
+    pub(super) fn asked(&self, id: u64) {
+        if let Some(entry) = self.lock().get_mut(&id) {
+            entry.was_asked = true;
+        }
     }
 
     /// Ids and process ids of a zygote's workers.
@@ -50,11 +71,15 @@ impl Ledger {
         self.lock().get(&id).map(|entry| entry.ended.subscribe())
     }
 
-    /// Forgets a worker that ended; gives the reason if it was ended on purpose.
-    pub(super) fn remove(&self, id: u64, status: ExitStatus) -> Option<DeathReason> {
-        let entry = self.lock().remove(&id)?;
+    /// Forgets a worker that ended.
+    pub(super) fn remove(&self, id: u64, status: ExitStatus) -> Life {
+        let Some(entry) = self.lock().remove(&id) else { return Life { expected: None, was_stillborn: false } };
         entry.ended.send_replace(Some(status));
-        entry.expected
+        // One whose socket nobody wanted any more ends in good order.
+        let in_order = status == ExitStatus::Code(0);
+        let is_young = entry.forked.elapsed() < INFANCY;
+        let was_stillborn = entry.expected.is_none() && !in_order && !entry.was_asked && is_young;
+        Life { expected: entry.expected, was_stillborn }
     }
 
     /// In ascending order.

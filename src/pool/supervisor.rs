@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use deadpool::managed::{Pool, PoolError, TimeoutType, Timeouts};
 use tokio::sync::{mpsc, oneshot};
@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::PoolSettings;
+use super::births::Births;
 use super::health::HealthRecord;
 use super::manager::Manager;
 use super::zygote::{Event, ZygoteSlot};
@@ -89,13 +90,14 @@ struct Watch {
 impl Watch {
     async fn run(&self, mut inbox: mpsc::UnboundedReceiver<Event>) {
         let mut pause = FIRST_BACKOFF;
+        let mut births = Births::new(self.workers.status().max_size);
         loop {
             let event = if self.is_full() || self.zygote.current().has_ended() {
                 pause = FIRST_BACKOFF;
                 inbox.recv().await
             } else {
                 // All places were held while the pool was to be filled, or forking failed.
-                match timeout(pause, inbox.recv()).await {
+                match timeout(pause.max(births.pause(Instant::now())), inbox.recv()).await {
                     Ok(event) => event,
                     Err(_) => {
                         pause = (pause * 2).min(MAX_BACKOFF);
@@ -105,7 +107,12 @@ impl Watch {
             };
             let Some(event) = event else { return };
             match event {
-                Event::WorkerEnded { id, status, expected } => self.note_death(id, status, expected),
+                Event::WorkerEnded { id, status, life } => {
+                    self.note_death(id, status, life.expected);
+                    if births.died(life.was_stillborn, Instant::now()) {
+                        self.say_that_births_pause();
+                    }
+                }
                 Event::TermOver { worker } if worker.strong_count() > 0 => self.fork_successor().await,
                 Event::TermOver { .. } => continue,
                 Event::Refill => {}
@@ -114,6 +121,9 @@ impl Watch {
             self.workers.retain(|worker, _| worker.is_idle_and_alive());
             if self.zygote.current().has_ended() {
                 // Its keeper asks for a refill when there is another one.
+                continue;
+            }
+            if !births.pause(Instant::now()).is_zero() {
                 continue;
             }
             if let Err(error) = fill(&self.workers).await {
@@ -150,6 +160,15 @@ impl Watch {
                 "a worker died ({status}); another one takes its place"
             );
         }
+    }
+
+    fn say_that_births_pause(&self) {
+        tracing::error!(
+            model.name = %self.settings.model,
+            model.version = self.settings.version,
+            "workers die as soon as they are forked, before anything is asked of them; others are forked at \
+             growing pauses"
+        );
     }
 
     /// A worker that is busy finds its successor when it comes back; one that is

@@ -229,6 +229,7 @@ impl Worker {
     /// Sends a message and waits for the answer; the caller judges whether it is one.
     async fn ask(&mut self, message: &Encoded) -> io::Result<Received> {
         self.out_of_step = true;
+        self.ledger.asked(self.id);
         send_async(&mut self.stream, message).await?;
         receive_async(&mut self.stream, self.max_reply_bytes)
             .await?

@@ -15,11 +15,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use super::launch::{Launched, launch};
-use super::ledger::Ledger;
+use super::ledger::{Ledger, Life};
 use super::process::ZygoteProcess;
 use super::worker::Worker;
 use super::{PoolSettings, StartError, orphans};
-use crate::telemetry::metrics::DeathReason;
 use crate::worker::protocol::{ExitStatus, LoadedModel, ZygoteReply, ZygoteRequest, decode_plain, encode_plain};
 use crate::worker::transport::{receive_async, send_async, send_with_descriptor};
 
@@ -29,8 +28,8 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 /// What a supervisor hears.
 #[derive(Debug)]
 pub(super) enum Event {
-    /// A worker ended; the reason if the front end ended it.
-    WorkerEnded { id: u64, status: ExitStatus, expected: Option<DeathReason> },
+    /// A worker ended.
+    WorkerEnded { id: u64, status: ExitStatus, life: Life },
     /// A worker needs a successor; whether it still exists.
     TermOver { worker: Weak<()> },
     /// Somebody took a worker out of the pool.
@@ -269,8 +268,8 @@ impl Listener {
                 }
             }
             ZygoteReply::Exited { id, status } => {
-                let expected = self.ledger.remove(*id, *status);
-                let _ = self.events.send(Event::WorkerEnded { id: *id, status: *status, expected });
+                let life = self.ledger.remove(*id, *status);
+                let _ = self.events.send(Event::WorkerEnded { id: *id, status: *status, life });
             }
             ZygoteReply::Pong => {
                 for sender in self.pinging.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
@@ -293,8 +292,8 @@ impl Listener {
                     Some(process) => orphans::end_of(worker, process).await,
                     None => ExitStatus::Unknown,
                 };
-                let expected = ledger.remove(id, status);
-                let _ = events.send(Event::WorkerEnded { id, status, expected });
+                let life = ledger.remove(id, status);
+                let _ = events.send(Event::WorkerEnded { id, status, life });
             });
         }
     }
