@@ -69,6 +69,7 @@ async fn what_serves_stays_on_the_disk_however_many_bad_ones_follow() {
     let store = bucket.store();
     put(&store, 1, 2).await;
     let server = setup(&bucket, cache.path()).start().await;
+    let first = server.zygote("scale").expect("a zygote");
     let folders = || std::fs::read_dir(cache.path().join(".rscore/contents")).unwrap().count();
     for bad in 1..=3 {
         let script = format!("score <- function(model, data) stop({bad}");
@@ -82,7 +83,6 @@ async fn what_serves_stays_on_the_disk_however_many_bad_ones_follow() {
         eventually("what serves and the newest alone", || async { (folders() == 2).then_some(()) }).await;
     }
 
-    let first = server.zygote("scale").expect("a zygote");
     send_signal(first, Signal::KILL);
     eventually("another zygote", || async { server.zygote("scale").filter(|zygote| *zygote != first) }).await;
     eventually("a zygote that is ready", || async {

@@ -54,7 +54,13 @@ fn read(id: u32) -> Option<Process> {
 impl Process {
     /// Whether it serves a version of this model.
     pub fn serves(&self, model: &str) -> bool {
-        self.directory.parent().and_then(Path::file_name).is_some_and(|name| name == model)
+        let name =
+            |path: Option<&Path>| path.and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned();
+        // In the cache of a store the name of a folder tells the model: scale-1-6c1d7a31e8f0b2c4.
+        match name(self.directory.parent()).as_str() {
+            "contents" => name(Some(&self.directory)).rsplitn(3, '-').nth(2) == Some(model),
+            folder => folder == model,
+        }
     }
 }
 
