@@ -1,6 +1,6 @@
 """Runs what the pages of the documentation say, and compares what comes of it.
 
-    python3 tests/docs [PAGE...]        default: README.md, docs/*.md and the pages beside certificates and manifests
+    python3 tests/docs [PAGE...]        default: README.md, docs/*.md, the pages beside certificates and manifests, and help.md
 """
 
 import argparse
@@ -11,12 +11,15 @@ import tempfile
 import time
 
 import place
+from examples import of_help
 from expected import fits
 from facilities import Store, server_block
 from page import Block, Page, PageError, read_page
 from shell import Shell
 
 PATTERNS = ["README.md", "docs/*.md", "certs/README.md", "k8s/README.md", "k8s/overlays/*/README.md"]
+# Has the examples of every `--help`.
+HELP = pathlib.Path("tests/docs/help.md")
 
 
 def main() -> int:
@@ -25,6 +28,7 @@ def main() -> int:
     arguments = parser.parse_args()
     place.enter_network()
     paths = arguments.pages or [path.relative_to(place.ROOT) for pattern in PATTERNS for path in sorted(place.ROOT.glob(pattern))]
+    paths += [] if arguments.pages else [HELP]
     failures = 0
     counts: collections.Counter[str] = collections.Counter()
     for path in paths:
@@ -32,6 +36,8 @@ def main() -> int:
         try:
             page = read_page(place.ROOT / path)
             check_steps(page)
+            if path == HELP:
+                check_help(page)
             run_page(page)
         except PageError as error:
             failures += 1
@@ -66,6 +72,13 @@ def check_steps(page: Page) -> None:
     for block in page.blocks:
         if (step := block.marks.get("run by")) and step not in steps:
             raise PageError(f"line {block.line}: scripts/test has no step '{step}'")
+
+
+def check_help(page: Page) -> None:
+    """Every example of the program's help stands on the page, on a line of its own."""
+    lines = {" ".join(line.split()) for block in page.blocks for line in block.text.split("\n")}
+    if missing := set(of_help()) - lines:
+        raise PageError(f"examples of --help that are not here: {sorted(missing)}")
 
 
 def run_page(page: Page) -> None:
