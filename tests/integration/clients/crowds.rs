@@ -1,7 +1,5 @@
 //! Many connections at once.
 
-use std::time::{Duration, Instant};
-
 use rustix::process::{Resource, getrlimit};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -45,9 +43,7 @@ async fn ten_thousand_idle_connections_leave_room_for_a_caller() {
     idle.extend(opening.join_all().await);
     let open = program.metrics().await.sum("rscore_connections", &[]);
     assert!(open >= crowd as f64, "{open} of {crowd} are open");
-    let started = Instant::now();
     witness(&program).await;
-    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
     // The last that came is served on as well as the first.
     for place in [0, crowd - 1] {
         let connection = &mut idle[place];

@@ -36,7 +36,8 @@ async fn a_new_version_becomes_the_default_when_it_is_ready() {
 async fn a_folder_that_is_being_copied_is_left_alone() {
     let model = "copied";
     let setup = polling(Setup::new().file(model, "score.R", &times(2)));
-    let server = setup.settings(|settings| settings.models.settle = Duration::from_millis(500)).start().await;
+    // Far longer than the pauses between the parts, on a busy machine too.
+    let server = setup.settings(|settings| settings.models.settle = Duration::from_secs(3)).start().await;
     // Each part for itself is a script that loads and gives a wrong number.
     let mut script = times(3);
     let mut ticks = tokio::time::interval(Duration::from_millis(100));

@@ -14,6 +14,9 @@ use crate::support::program::Program;
 use crate::support::server::TestServer;
 use crate::support::setup::Setup;
 
+/// How long a zygote may take; a healthy one must not, on a busy machine too.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 const DOUBLES: &str = "score <- function(model, data) 2 * data$x";
 
 async fn answers(endpoint: &Endpoint, model: &str) {
@@ -59,7 +62,7 @@ async fn a_zygote_that_hangs_is_noticed_before_it_is_needed() {
     let model = "stopped_zygote";
     let server = Setup::new()
         .script(model, DOUBLES)
-        .settings(|settings| settings.workers.zygote_timeout = Duration::from_millis(500))
+        .settings(|settings| settings.workers.zygote_timeout = PATIENCE)
         .start()
         .await;
     let first = server.zygote(model).expect("a zygote");
@@ -79,7 +82,7 @@ async fn a_zygote_that_hangs_when_it_is_needed_is_replaced_and_its_workers_too()
     let server = Setup::new()
         .workers(2)
         .script(model, DOUBLES)
-        .settings(|settings| settings.workers.zygote_timeout = Duration::from_millis(500))
+        .settings(|settings| settings.workers.zygote_timeout = PATIENCE)
         .start()
         .await;
     let first = server.zygote(model).expect("a zygote");
