@@ -60,7 +60,11 @@ const LINGER: Duration = Duration::from_secs(10);
 const CLOSE_SECONDS: u64 = 1;
 
 /// How long a stop waits for connections that are about to close by themselves.
-const LAST_MOMENT: Duration = Duration::from_millis(100);
+const LAST_MOMENT: Duration = Duration::from_millis(400);
+
+/// How long no connection may be open after the listener took its last: by then
+/// one that was on its way between threads has been counted.
+const QUIET: Duration = Duration::from_millis(50);
 
 /// Connections that probes and scrapers may keep open.
 const OPERATOR_CONNECTIONS: usize = 256;
@@ -193,7 +197,7 @@ impl Server {
         // tells its connection to close, and a request that came in between is answered.
         let last_moment = async {
             callers_handle.pause().await;
-            connections.all_closed().await;
+            connections.stay_closed(QUIET).await;
         };
         // The listeners must be polled to heed the pause.
         tokio::select! {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use actix_http::Protocol;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::telemetry::metrics;
 
@@ -92,6 +93,17 @@ impl Connections {
     pub(crate) async fn all_closed(&self) {
         // The sender is alive in `self`, so the channel can't be closed.
         let _ = self.open.subscribe().wait_for(|open| *open == 0).await;
+    }
+
+    /// Waits until no connection has been open for so long.
+    pub(crate) async fn stay_closed(&self, quiet: Duration) {
+        let mut open = self.open.subscribe();
+        loop {
+            self.all_closed().await;
+            if timeout(quiet, open.wait_for(|open| *open > 0)).await.is_err() {
+                return;
+            }
+        }
     }
 }
 
@@ -211,6 +223,21 @@ mod tests {
         assert!(connections.all_closed().now_or_never().is_none(), "a request keeps it");
         drop(request);
         connections.all_closed().now_or_never().expect("both are closed");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_comes_at_the_last_moment_is_waited_for() {
+        let connections = Connections::new();
+        let quiet = Duration::from_millis(50);
+        let began = tokio::time::Instant::now();
+        let late = async {
+            tokio::time::sleep(quiet / 2).await;
+            let open = connections.open();
+            tokio::time::sleep(quiet * 4).await;
+            drop(open);
+        };
+        tokio::join!(connections.stay_closed(quiet), late);
+        assert_eq!(began.elapsed(), quiet / 2 + quiet * 4 + quiet);
     }
 
     #[test]
