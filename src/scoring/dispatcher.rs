@@ -1,12 +1,14 @@
 //! Between the doors and the workers of one model version: requests wait in a
-//! bounded queue, and whenever a scoring slot and a worker are free, what waits
+//! bounded queue, and whenever a worker and a scoring slot are free, what waits
 //! at that moment becomes a batch. An idle server adds no delay; a busy one
 //! grows its batches by itself. This file is what callers see; `forming.rs` makes
-//! batches, `execution.rs` has them scored.
+//! batches, `execution.rs` has them scored in a `place.rs`.
 
+mod admitted;
 mod blame;
 mod execution;
 mod forming;
+mod place;
 #[cfg(test)]
 mod tests;
 
@@ -22,13 +24,15 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use self::forming::Waiting;
+use self::admitted::Admitted;
+use self::forming::{Pushed, Waiting};
+use self::place::Place;
 use super::batching::BatchLimits;
 use super::cost::CostModel;
 use super::pacing::Start;
 use super::quarantine::{Quarantine, QuarantineLimits};
-use super::queue::{Entry, QueueLimits};
-use super::slots::{Holder, ScoringSlot, ScoringSlots};
+use super::queue::{Entry, QueueLimits, Ticket, bytes_of};
+use super::slots::{Holder, ScoringSlots};
 use super::workers::Workers;
 use super::{Score, ScoreRequest, Scored, StageTimes, WorkerCounts};
 use crate::error::{Error, Kind, Result};
@@ -99,6 +103,9 @@ struct Shared<W: Workers> {
     cost: Mutex<CostModel>,
     /// Something came or ended that may let a batch begin.
     changed: Notify,
+    /// Somebody came whose time is up before that of all who wait, or nobody waits
+    /// any more.
+    expiry: Notify,
     quarantine: Quarantine,
     /// Whether no worker could be had when one was last asked for.
     without_worker: AtomicBool,
@@ -118,6 +125,7 @@ impl<W: Workers> Dispatcher<W> {
             waiting: Mutex::new(Waiting::new(settings.queue)),
             cost: Mutex::default(),
             changed: Notify::new(),
+            expiry: Notify::new(),
             quarantine: Quarantine::new(settings.quarantine),
             without_worker: AtomicBool::new(false),
             joining: AtomicBool::new(false),
@@ -145,16 +153,18 @@ impl<W: Workers> Dispatcher<W> {
     }
 
     /// Scores a request that is large and may be split: its parts on free workers,
-    /// put together again in order.
+    /// put together again in order. `None` when it has to be scored whole: the queue
+    /// has no place for all parts, or they can't be put together.
     async fn score_in_parts(&self, request: &ScoreRequest, rows: usize, parts: usize) -> Option<Result<Scored>> {
         let batch = request.inputs.as_single()?;
         let size = rows.div_ceil(parts);
         let parts = (0..rows).step_by(size).map(|start| {
             let part = batch.slice(start, size.min(rows - start));
-            self.enqueue(Inputs::single(part), request.deadline, request.context.clone())
+            self.admit(Inputs::single(part), request.deadline, request.context.clone())
         });
+        let admitted: Vec<Admitted<'_, W>> = parts.collect::<Result<_>>().ok()?;
         let mut scored: Vec<Scored> = Vec::new();
-        for part in join_all(parts).await {
+        for part in join_all(admitted.into_iter().map(Admitted::answer)).await {
             match part {
                 Ok(part) => scored.push(part),
                 Err(error) => {
@@ -169,7 +179,13 @@ impl<W: Workers> Dispatcher<W> {
         put_together(&scored).map(Ok)
     }
 
-    async fn enqueue(&self, inputs: Inputs<RecordBatch>, deadline: Instant, context: RequestContext) -> Result<Scored> {
+    /// Has a request scored as soon as there is a place, or refuses it.
+    fn admit(
+        &self,
+        inputs: Inputs<RecordBatch>,
+        deadline: Instant,
+        context: RequestContext,
+    ) -> Result<Admitted<'_, W>> {
         let shared = &self.shared;
         let Some(rows) = inputs.get(&shared.rows_like).map(RecordBatch::num_rows) else {
             return Err(Error::internal(format!("a request without the input '{}'", shared.rows_like)));
@@ -178,22 +194,27 @@ impl<W: Workers> Dispatcher<W> {
         let entry = Entry { inputs, rows, deadline, arrived: now(), context, answer };
         // On an idle server the request goes straight to a worker, without a detour
         // through the dispatching task.
-        if let Some((slot, worker)) = shared.reserve_at_once(&entry) {
-            shared.begin(&self.runtime, slot, worker, vec![entry]);
-        } else if shared.waiting().push(entry)? {
-            shared.changed.notify_one();
-        }
-        answered.await.unwrap_or_else(|_| Err(Error::internal("the scoring task ended without an answer")))
+        let ticket = match shared.reserve_at_once(&entry) {
+            Some(place) => {
+                shared.begin(&self.runtime, place, vec![entry]);
+                None
+            }
+            None => Some(shared.push(entry)?),
+        };
+        Ok(Admitted::new(shared, ticket, answered))
     }
 
     /// How many parts a request of that many rows is worth now.
-    fn parts_for(&self, rows: usize) -> usize {
+    fn parts_for(&self, inputs: &Inputs<RecordBatch>, rows: usize) -> usize {
         let shared = &self.shared;
         let split_rows = shared.settings.split_rows.max(1);
-        if !shared.joining.load(Ordering::Relaxed) || rows < 2 * split_rows || !shared.waiting().queue.is_empty() {
+        if !shared.joining.load(Ordering::Relaxed) || rows < 2 * split_rows {
             return 1;
         }
-        shared.free_workers().min(rows / split_rows).max(1)
+        let parts = shared.free_workers().min(rows / split_rows).max(1);
+        // A part that is refused would have the others scored for nothing.
+        let queue = &shared.waiting().queue;
+        if queue.is_empty() && queue.has_room(parts, rows, bytes_of(inputs)) { parts } else { 1 }
     }
 }
 
@@ -206,13 +227,13 @@ impl<W: Workers> Score for Dispatcher<W> {
                 return Ok(Scored::empty());
             }
             self.shared.check(&request.inputs)?;
-            let parts = self.parts_for(rows);
+            let parts = self.parts_for(&request.inputs, rows);
             if parts > 1
                 && let Some(result) = self.score_in_parts(&request, rows, parts).await
             {
                 return result;
             }
-            self.enqueue(request.inputs, request.deadline, request.context).await
+            self.admit(request.inputs, request.deadline, request.context)?.answer().await
         })
     }
 
@@ -274,9 +295,9 @@ impl<W: Workers> Shared<W> {
             .because(why)
     }
 
-    /// A slot and a worker, if nobody waits, both are free, and it is worth to begin
-    /// with this request alone.
-    fn reserve_at_once(&self, entry: &Entry) -> Option<(ScoringSlot, W::Worker)> {
+    /// A place, if nobody waits, one is free, and it is worth to begin with this
+    /// request alone.
+    fn reserve_at_once(&self, entry: &Entry) -> Option<Place<W>> {
         if !self.settings.max_delay.is_zero() {
             return None;
         }
@@ -286,9 +307,19 @@ impl<W: Workers> Shared<W> {
                 return None;
             }
         }
-        let slot = self.slots.try_acquire(self.holder)?;
-        let worker = self.pool.try_reserve()?;
-        Some((slot, worker))
+        self.try_place()
+    }
+
+    /// Has a request wait for a batch.
+    fn push(&self, entry: Entry) -> Result<Ticket> {
+        let Pushed { ticket, is_first, is_worth_a_look } = self.waiting().push(entry)?;
+        if is_first {
+            self.expiry.notify_one();
+        }
+        if is_worth_a_look {
+            self.changed.notify_one();
+        }
+        Ok(ticket)
     }
 
     /// Workers that could take a batch now.

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use arrow_array::RecordBatch;
+use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::SchemaRef;
 use tokio::sync::oneshot;
 
@@ -25,6 +25,13 @@ pub struct QueueLimits {
     pub max_rows: usize,
     /// Most bytes of columns.
     pub max_bytes: usize,
+}
+
+/// The place of one entry: its order, and its number among all that came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket {
+    deadline: Instant,
+    arrival: u64,
 }
 
 /// A request that waits, or a part of one.
@@ -50,21 +57,25 @@ impl Entry {
         let _ = self.answer.send(result);
     }
 
-    fn bytes(&self) -> usize {
-        self.inputs.iter().map(|(_, batch)| batch.get_array_memory_size()).sum()
-    }
-
     /// Arrow schema of the only input; entries with another can't be joined.
     fn schema(&self) -> Option<&SchemaRef> {
         self.inputs.as_single().map(RecordBatch::schema_ref)
     }
 }
 
+/// Bytes that rows take. Those of a slice are counted, and not all that its buffers
+/// have for others: the parts of a request share theirs.
+pub fn bytes_of(inputs: &Inputs<RecordBatch>) -> usize {
+    let columns = inputs.iter().flat_map(|(_, batch)| batch.columns());
+    let bytes = |column: &ArrayRef| column.to_data().get_slice_memory_size().ok();
+    columns.map(|column| bytes(column).unwrap_or_else(|| column.get_array_memory_size())).sum()
+}
+
 /// The queue of one model version.
 #[derive(Debug)]
 pub struct Queue {
     limits: QueueLimits,
-    entries: BTreeMap<(Instant, u64), (Entry, usize)>,
+    entries: BTreeMap<Ticket, (Entry, usize)>,
     arrivals: u64,
     rows: usize,
     bytes: usize,
@@ -82,12 +93,9 @@ impl Queue {
     /// # Errors
     /// [`Kind::Overloaded`] when that would exceed a bound. An entry that is over a
     /// bound by itself is taken when nothing else waits.
-    pub fn push(&mut self, entry: Entry) -> Result<()> {
-        let bytes = entry.bytes();
-        let full = self.entries.len() >= self.limits.max_entries
-            || self.rows.saturating_add(entry.rows) > self.limits.max_rows
-            || self.bytes.saturating_add(bytes) > self.limits.max_bytes;
-        if full && !self.entries.is_empty() {
+    pub fn push(&mut self, entry: Entry) -> Result<Ticket> {
+        let bytes = bytes_of(&entry.inputs);
+        if !self.has_room(1, entry.rows, bytes) && !self.entries.is_empty() {
             return Err(Error::new(
                 Kind::Overloaded { retry_after: self.rate.time_for(self.rows) },
                 format!("the model's queue is full: {} requests with {} rows wait", self.entries.len(), self.rows),
@@ -96,8 +104,29 @@ impl Queue {
         self.rows += entry.rows;
         self.bytes += bytes;
         self.arrivals += 1;
-        self.entries.insert((entry.deadline, self.arrivals), (entry, bytes));
-        Ok(())
+        let ticket = Ticket { deadline: entry.deadline, arrival: self.arrivals };
+        self.entries.insert(ticket, (entry, bytes));
+        Ok(ticket)
+    }
+
+    /// Whether so much more is within the bounds.
+    pub fn has_room(&self, entries: usize, rows: usize, bytes: usize) -> bool {
+        self.entries.len().saturating_add(entries) <= self.limits.max_entries
+            && self.rows.saturating_add(rows) <= self.limits.max_rows
+            && self.bytes.saturating_add(bytes) <= self.limits.max_bytes
+    }
+
+    /// Whether an entry is served before all others.
+    pub fn is_first(&self, ticket: Ticket) -> bool {
+        self.entries.first_key_value().is_some_and(|(first, _)| *first == ticket)
+    }
+
+    /// Takes out one entry, unless it is not there any more.
+    pub fn remove(&mut self, ticket: Ticket) -> Option<Entry> {
+        let (entry, bytes) = self.entries.remove(&ticket)?;
+        self.rows -= entry.rows;
+        self.bytes -= bytes;
+        Some(entry)
     }
 
     /// Takes the next batch: as many entries, in order, as fit under `cap` rows and
@@ -115,16 +144,10 @@ impl Queue {
         batch
     }
 
-    /// Drops entries whose callers went away, and takes out those whose deadline
-    /// has passed.
+    /// Takes out those whose deadline has passed.
     pub fn take_expired(&mut self, now: Instant) -> Vec<Entry> {
-        let gone: Vec<(Instant, u64)> =
-            self.entries.iter().filter(|(_, (entry, _))| entry.answer.is_closed()).map(|(key, _)| *key).collect();
-        for key in gone {
-            self.remove(key);
-        }
         let mut expired = Vec::new();
-        while self.entries.first_key_value().is_some_and(|((deadline, _), _)| *deadline <= now) {
+        while self.earliest_deadline().is_some_and(|deadline| deadline <= now) {
             expired.extend(self.pop());
         }
         expired
@@ -137,7 +160,7 @@ impl Queue {
 
     /// The earliest deadline of those who wait.
     pub fn earliest_deadline(&self) -> Option<Instant> {
-        self.entries.first_key_value().map(|((deadline, _), _)| *deadline)
+        self.entries.first_key_value().map(|(ticket, _)| ticket.deadline)
     }
 
     /// How long the longest waits already.
@@ -161,15 +184,8 @@ impl Queue {
     }
 
     fn pop(&mut self) -> Option<Entry> {
-        let key = *self.entries.first_key_value()?.0;
-        self.remove(key)
-    }
-
-    fn remove(&mut self, key: (Instant, u64)) -> Option<Entry> {
-        let (entry, bytes) = self.entries.remove(&key)?;
-        self.rows -= entry.rows;
-        self.bytes -= bytes;
-        Some(entry)
+        let ticket = *self.entries.first_key_value()?.0;
+        self.remove(ticket)
     }
 }
 
@@ -266,18 +282,38 @@ mod tests {
         assert!(matches!(error.kind(), Kind::Overloaded { .. }));
 
         let mut queue = Queue::new(LIMITS);
-        let answers: Vec<_> = (0..4)
-            .map(|_| {
-                let (entry, answer) = numbers(1, deadline, "x");
-                queue.push(entry).unwrap();
-                answer
-            })
-            .collect();
-        let (fifth, _answer) = numbers(1, deadline, "fifth");
-        assert!(queue.push(fifth).is_err());
-        drop(answers);
-        assert!(queue.take_expired(Instant::now()).is_empty(), "who went away is dropped, not answered");
+        let push = |queue: &mut Queue| queue.push(numbers(1, deadline, "x").0);
+        let tickets: Vec<Ticket> = (0..4).map(|_| push(&mut queue).unwrap()).collect();
+        push(&mut queue).unwrap_err();
+        assert!(queue.remove(tickets[1]).is_some());
+        assert!(queue.remove(tickets[1]).is_none(), "it is gone");
+        let last = push(&mut queue).unwrap();
+        push(&mut queue).unwrap_err();
+        for ticket in [tickets[0], tickets[2], tickets[3], last] {
+            assert!(queue.is_first(ticket));
+            queue.remove(ticket).unwrap();
+        }
         assert_eq!((queue.rows(), queue.bytes(), queue.is_empty()), (0, 0, true));
+    }
+
+    #[test]
+    fn parts_of_one_request_count_once() {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let texts = StringArray::from_iter_values((0..1000).map(|row| format!("text {row}")));
+        let columns = [
+            ("number", Arc::new(Float64Array::from(vec![1.0; 1000])) as ArrayRef),
+            ("text", Arc::new(texts) as ArrayRef),
+        ];
+        let whole = RecordBatch::try_from_iter(columns).unwrap();
+        let bytes = bytes_of(&Inputs::single(whole.clone()));
+        assert!((1000 * (8 + 4 + 6)..1000 * (8 + 4 + 9)).contains(&bytes), "{bytes}");
+        let mut queue = Queue::new(QueueLimits { max_rows: 1000, max_bytes: bytes + 100, ..LIMITS });
+        for part in 0..4 {
+            let (mut entry, _answer) = numbers(1, deadline, "part");
+            (entry.inputs, entry.rows) = (Inputs::single(whole.slice(250 * part, 250)), 250);
+            queue.push(entry).unwrap();
+        }
+        assert!((bytes..bytes + 100).contains(&queue.bytes()), "{} of {bytes}", queue.bytes());
     }
 
     #[test]

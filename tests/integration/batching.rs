@@ -10,13 +10,14 @@ use crate::support::gate::Gate;
 use crate::support::setup::Setup;
 
 /// Doubles `x`. Waits at a gate for 100, fails on 101, ends its process on 102,
-/// warns of 103.
+/// warns of 103, and never ends on 104.
 const SCRIPT: &str = "
 score <- function(model, data) {
   if (any(data$x == 100)) gate()
   if (any(data$x == 101)) stop('no 101')
   if (any(data$x == 102)) tools::pskill(Sys.getpid(), 9L)
   if (any(data$x == 103)) warning('mind 103')
+  if (any(data$x == 104)) repeat {}
   2 * data$x
 }";
 
@@ -93,6 +94,18 @@ async fn a_crash_is_the_end_of_its_own_request_alone() {
         assert_eq!(replies[reply].predictions(), [expected]);
     }
     replies[3].is_problem(502, "model-crashed");
+}
+
+#[tokio::test]
+async fn a_call_that_hangs_takes_the_time_of_its_own_request_alone() {
+    let (model, mut gate) = ("hanging", Gate::new());
+    let manifest = format!("timeout = \"8s\"\n{MANIFEST}");
+    let server = setup(model, &gate).file(model, "rscore.toml", &manifest).start().await;
+    let replies = together(&server, &mut gate, model, &[1.0, 104.0, 2.0]).await;
+    for (reply, expected) in [(0, 2.0), (2, 4.0)] {
+        assert_eq!(replies[reply].predictions(), [expected]);
+    }
+    replies[1].is_problem(504, "deadline-exceeded");
 }
 
 #[tokio::test]

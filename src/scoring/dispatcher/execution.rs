@@ -1,39 +1,49 @@
 //! One batch on its way through a worker, and what becomes of its members when
-//! that goes wrong. The innocent are spared: after an R error the members of a
-//! joined batch are scored again alone; after a crash the batch is halved until
-//! the culprit stands alone. Nobody sees another's error.
+//! that goes wrong. The innocent are spared: after an R error or a call that takes
+//! too long the members of a joined batch are scored again alone; after a crash the
+//! batch is halved until the culprit stands alone. Nobody sees another's error, nor
+//! loses its time to another: while others wait, a call is given up when it takes
+//! far longer than such calls do, and its turn comes again after theirs.
 
-use std::future::Future;
+mod part;
+
+use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use arrow_array::RecordBatch;
 use futures_util::FutureExt;
-use tokio::time::{timeout, timeout_at};
+use tokio::time::timeout;
 
-use super::blame::Losses;
-use super::{RETRY_PAUSE, Shared, now, refuse_all};
+use self::part::{Member, Part};
+use super::place::Place;
+use super::{Shared, now};
 use crate::error::{Condition, Error, Kind, Result};
 use crate::frame::join::join;
 use crate::frame::schema::Inputs;
 use crate::lifecycle::panic_text;
 use crate::pool::CallEnd;
 use crate::scoring::queue::Entry;
-use crate::scoring::slots::ScoringSlot;
 use crate::scoring::workers::{ScoringWorker, Workers};
 use crate::scoring::{Call, Scored, StageTimes, independence};
 use crate::telemetry::context::{self, RequestContext};
 use crate::telemetry::metrics::{self, DeathReason};
 use crate::worker::protocol::{Predictions, ScoreCall, ScoreReply};
 
-/// A joined call is given up when it takes so many times what such calls take.
+/// A call that others wait for is given up when it takes so many times what such
+/// calls take.
 const PATIENCE_FACTOR: u32 = 20;
 
-/// Shortest time after which a joined call is given up.
+/// Shortest time after which such a call is given up.
 const LEAST_PATIENCE: Duration = Duration::from_secs(1);
+
+/// No request has more time than that.
+const MOST_PATIENCE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// After so many, patience is without end.
+const MAX_DOUBLINGS: u32 = 24;
 
 /// Longest time of an audit, which holds a worker and a slot meanwhile.
 const AUDIT_LIMIT: Duration = Duration::from_secs(10);
@@ -48,192 +58,186 @@ enum NoReply {
     Panicked(String),
 }
 
+/// What is left of a part after a call.
+enum Rest {
+    /// All were answered.
+    Nothing,
+    /// What is to be scored next, in this order.
+    Next(Vec<Part>),
+    /// What is to be scored when all others were.
+    Last(Part),
+}
+
 impl<W: Workers> Shared<W> {
-    /// Scores a batch on a worker and answers all its members. The slot is held
-    /// until they are answered, whatever it takes.
-    pub(super) async fn execute(self: Arc<Self>, slot: ScoringSlot, worker: W::Worker, batch: Vec<Entry>) {
-        let worker = self.score_batch(worker, batch).await;
-        drop(worker);
-        drop(slot);
-    }
-
-    /// Scores members together when there are several. Gives back the worker if it
-    /// is still of use.
-    fn score_batch(
-        &self,
-        worker: W::Worker,
-        mut batch: Vec<Entry>,
-    ) -> Pin<Box<dyn Future<Output = Option<W::Worker>> + Send + '_>> {
-        Box::pin(async move {
-            match batch.len() {
-                0 => Some(worker),
-                1 => match batch.pop() {
-                    Some(entry) => self.score_alone(Some(worker), entry).await,
-                    None => Some(worker),
+    /// Scores a batch and answers all its members, whatever it takes.
+    pub(super) async fn execute(self: Arc<Self>, place: Place<W>, batch: Vec<Entry>) {
+        let mut place = Some(place);
+        let mut parts = VecDeque::from([Part::new(batch)]);
+        while let Some(mut part) = parts.pop_front() {
+            part.drop_the_late(now());
+            let Some(deadline) = part.latest_deadline() else { continue };
+            let placed = match place.take() {
+                Some(place) => place,
+                None => match self.place_until(deadline).await {
+                    Ok(placed) => placed,
+                    Err(error) => {
+                        part.refuse(&error);
+                        continue;
+                    }
                 },
-                _ => self.score_joined(worker, batch).await,
+            };
+            // Who waits for this part must not wait for as long as it takes.
+            let patience = if parts.is_empty() { None } else { Some(part.round()) };
+            let rest;
+            (place, rest) = match part.into_single() {
+                Ok(member) => self.score_alone(placed, member, patience).await,
+                Err(part) => self.score_joined(placed, part.into_members(), parts.is_empty()).await,
+            };
+            match rest {
+                Rest::Nothing => {}
+                Rest::Next(next) => next.into_iter().rev().for_each(|part| parts.push_front(part)),
+                Rest::Last(part) => parts.push_back(part),
             }
-        })
+        }
     }
 
-    async fn score_joined(&self, mut worker: W::Worker, batch: Vec<Entry>) -> Option<W::Worker> {
+    /// Scores several requests in one call. Gives back the place if it is still of use.
+    async fn score_joined(&self, mut place: Place<W>, members: Vec<Member>, is_last: bool) -> (Option<Place<W>>, Rest) {
         let started = now();
-        let frames: Vec<&RecordBatch> = batch.iter().filter_map(|entry| entry.inputs.as_single()).collect();
+        let frames: Vec<&RecordBatch> = members.iter().filter_map(|member| member.entry.inputs.as_single()).collect();
         let joined = match join(&frames) {
-            Ok(joined) if frames.len() == batch.len() => joined,
+            Ok(joined) if frames.len() == members.len() => joined,
             // Requests that can't be joined are scored one after the other.
-            _ => return self.score_each(Some(worker), batch).await,
+            _ => return (Some(place), Rest::Next(part::each(members))),
         };
         let rows = joined.num_rows();
-        let last = batch.iter().map(|entry| entry.deadline).max().unwrap_or(started);
-        // One member that hangs must not take the others' time: a joined call that
-        // takes far longer than such calls do is given up, and its members go alone.
-        let patience = (self.cost().expected(rows) * PATIENCE_FACTOR).max(LEAST_PATIENCE);
-        let deadline = last.min(started + patience);
+        let last = members.iter().map(|member| member.entry.deadline).max().unwrap_or(started);
+        let deadline = self.end_of_patience(rows, 0, started).min(last);
         let call = self.call_of(Inputs::single(joined));
-        match self.call(&mut worker, &call, deadline).await {
+        match self.call(&mut place.worker, &call, deadline).await {
             Ok(reply) => {
                 let retire = reply.retire;
                 let times = reply_times(&reply);
-                self.log_warnings(&reply.warnings, worker.id(), batch.iter().map(|entry| &entry.context));
+                let worker = place.worker.id();
+                self.log_warnings(&reply.warnings, worker, members.iter().map(|member| &member.entry.context));
                 match reply.outcome {
                     Ok(predictions) if predictions.batch.num_rows() == rows => {
                         self.cost().observe(rows, times.score + times.convert);
                         metrics::batch((&self.settings.model, self.settings.version), rows);
-                        // A worker that is not kept is not audited.
-                        let audited: Vec<RequestContext> = match self.audit_is_due() && !retire {
-                            true => batch.iter().map(|entry| entry.context.clone()).collect(),
+                        // A worker that is not kept is not audited, nor is one that is waited for.
+                        let audited: Vec<RequestContext> = match is_last && !retire && self.audit_is_due() {
+                            true => members.iter().map(|member| member.entry.context.clone()).collect(),
                             false => Vec::new(),
                         };
-                        answer_all(batch, &predictions, times, started, Call { worker: worker.id(), rows });
-                        let worker = self.keep(worker, retire)?;
-                        match audited.is_empty() {
-                            true => Some(worker),
-                            false => Some(self.audit(worker, call, &predictions, &audited).await),
+                        answer_all(members, &predictions, times, started, Call { worker, rows });
+                        if !audited.is_empty() {
+                            self.audit(place, call, &predictions, &audited).await;
+                            return (None, Rest::Nothing);
                         }
+                        (self.keep(place, retire), Rest::Nothing)
                     }
                     // An R error, or a result that can't be shared out.
-                    _ => {
-                        let worker = self.keep(worker, retire);
-                        self.score_each(worker, batch).await
-                    }
+                    _ => (self.keep(place, retire), Rest::Next(part::each(members))),
                 }
             }
             Err(NoReply::Ended(CallEnd::Lost(lost))) => {
-                let (ids, traces) = context::names(batch.iter().map(|entry| &entry.context));
+                let (ids, traces) = context::names(members.iter().map(|member| &member.entry.context));
                 tracing::warn!(
                     request.ids = ids,
                     trace.ids = traces,
                     model.name = %self.settings.model,
                     model.version = self.settings.version,
-                    worker.id = worker.id(),
+                    worker.id = place.worker.id(),
                     error = %lost,
                     "a worker was lost with a batch of {} requests; they are scored again in halves",
-                    batch.len()
+                    members.len()
                 );
-                self.pool.discard(worker, DeathReason::Crashed);
-                self.score_halves(batch).await
+                self.discard(place, DeathReason::Crashed);
+                (None, Rest::Next(part::halves(members)))
             }
             Err(NoReply::Ended(CallEnd::TimedOut { recovered })) => {
-                let worker = self.keep_if_recovered(worker, recovered);
-                self.score_each(worker, batch).await
+                (self.keep_if_recovered(place, recovered), Rest::Next(part::each(members)))
             }
             Err(NoReply::Panicked(_)) => {
-                self.pool.discard(worker, DeathReason::Crashed);
-                self.score_each(None, batch).await
+                self.discard(place, DeathReason::Crashed);
+                (None, Rest::Next(part::each(members)))
             }
         }
-    }
-
-    async fn score_halves(&self, mut batch: Vec<Entry>) -> Option<W::Worker> {
-        let second = batch.split_off(batch.len() / 2);
-        let mut worker = None;
-        for half in [batch, second] {
-            let reserved = match worker.take() {
-                Some(worker) => Ok(worker),
-                None => self.reserve_for(&half).await,
-            };
-            match reserved {
-                Ok(reserved) => worker = self.score_batch(reserved, half).await,
-                Err(error) => refuse_all(half, &error),
-            }
-        }
-        worker
-    }
-
-    async fn score_each(&self, mut worker: Option<W::Worker>, batch: Vec<Entry>) -> Option<W::Worker> {
-        for entry in batch {
-            worker = self.score_alone(worker, entry).await;
-        }
-        worker
     }
 
     /// Scores one request, which then gets whatever comes of it: predictions,
-    /// warnings, or an error that is its own.
-    async fn score_alone(&self, mut worker: Option<W::Worker>, entry: Entry) -> Option<W::Worker> {
+    /// warnings, or an error that is its own. Without patience it has all of its time.
+    async fn score_alone(
+        &self,
+        mut place: Place<W>,
+        mut member: Member,
+        patience: Option<u32>,
+    ) -> (Option<Place<W>>, Rest) {
         let started = now();
-        let (rows, deadline, arrived) = (entry.rows, entry.deadline, entry.arrived);
-        let call = self.call_of(entry.inputs.clone());
-        let mut losses = Losses::default();
-        loop {
-            if deadline <= now() || entry.answer.is_closed() {
-                entry.answer(Err(too_late()));
-                return worker;
+        let Entry { rows, deadline, arrived, .. } = member.entry;
+        let until = match patience {
+            Some(round) => self.end_of_patience(rows, round, started).min(deadline),
+            None => deadline,
+        };
+        let call = self.call_of(member.entry.inputs.clone());
+        match self.call(&mut place.worker, &call, until).await {
+            Ok(reply) => {
+                let call = Call { worker: place.worker.id(), rows };
+                self.log_warnings(&reply.warnings, call.worker, [&member.entry.context]);
+                let place = self.keep(place, reply.retire);
+                let times = reply_times(&reply);
+                if reply.outcome.is_ok() {
+                    self.cost().observe(rows, times.score + times.convert);
+                    metrics::batch((&self.settings.model, self.settings.version), rows);
+                }
+                let times = StageTimes { queue: started.saturating_duration_since(arrived), ..times };
+                member.entry.answer(accept(reply, rows, times, call));
+                (place, Rest::Nothing)
             }
-            let mut reserved = match worker.take() {
-                Some(worker) => worker,
-                None => match self.reserve_until(deadline).await {
-                    Ok(worker) => worker,
-                    Err(error) => {
-                        entry.answer(Err(error));
-                        return None;
-                    }
-                },
-            };
-            match self.call(&mut reserved, &call, deadline).await {
-                Ok(reply) => {
-                    let call = Call { worker: reserved.id(), rows };
-                    self.log_warnings(&reply.warnings, call.worker, [&entry.context]);
-                    let worker = self.keep(reserved, reply.retire);
-                    let times = reply_times(&reply);
-                    if reply.outcome.is_ok() {
-                        self.cost().observe(rows, times.score + times.convert);
-                        metrics::batch((&self.settings.model, self.settings.version), rows);
-                    }
-                    let times = StageTimes { queue: started.saturating_duration_since(arrived), ..times };
-                    entry.answer(accept(reply, rows, times, call));
-                    return worker;
+            Err(NoReply::Ended(CallEnd::Lost(lost))) => {
+                tracing::warn!(
+                    request.id = &*member.entry.context.id,
+                    trace.id = member.entry.context.trace_id(),
+                    traceparent = member.entry.context.traceparent(),
+                    model.name = %self.settings.model,
+                    model.version = self.settings.version,
+                    worker.id = place.worker.id(),
+                    error = %lost,
+                    "a worker was lost with a request, in attempt {}",
+                    member.losses.count() + 1
+                );
+                member.losses.add(place.worker.watch_end());
+                self.discard(place, DeathReason::Crashed);
+                if member.losses.are_enough().await {
+                    self.give_up(member.entry, member.losses.count());
+                    return (None, Rest::Nothing);
                 }
-                Err(NoReply::Ended(CallEnd::Lost(lost))) => {
-                    tracing::warn!(
-                        request.id = &*entry.context.id,
-                        trace.id = entry.context.trace_id(),
-                        traceparent = entry.context.traceparent(),
-                        model.name = %self.settings.model,
-                        model.version = self.settings.version,
-                        worker.id = reserved.id(),
-                        error = %lost,
-                        "a worker was lost with a request, in attempt {}",
-                        losses.count() + 1
-                    );
-                    losses.add(reserved.watch_end());
-                    self.pool.discard(reserved, DeathReason::Crashed);
-                    if losses.are_enough().await {
-                        self.give_up(entry, losses.count());
-                        return None;
+                (None, Rest::Last(Part::again(member, patience.unwrap_or(0))))
+            }
+            Err(NoReply::Ended(CallEnd::TimedOut { recovered })) => {
+                let place = self.keep_if_recovered(place, recovered);
+                match patience {
+                    // With twice the patience each time, what is merely slow is scored
+                    // after a few rounds, however many others hang.
+                    Some(round) if until < deadline => (place, Rest::Last(Part::again(member, round + 1))),
+                    _ => {
+                        member.entry.answer(Err(too_late()));
+                        (place, Rest::Nothing)
                     }
                 }
-                Err(NoReply::Ended(CallEnd::TimedOut { recovered })) => {
-                    entry.answer(Err(too_late()));
-                    return self.keep_if_recovered(reserved, recovered);
-                }
-                Err(NoReply::Panicked(text)) => {
-                    self.pool.discard(reserved, DeathReason::Crashed);
-                    entry.answer(Err(Error::internal(format!("the scoring task panicked: {text}"))));
-                    return None;
-                }
+            }
+            Err(NoReply::Panicked(text)) => {
+                self.discard(place, DeathReason::Crashed);
+                member.entry.answer(Err(Error::internal(format!("the scoring task panicked: {text}"))));
+                (None, Rest::Nothing)
             }
         }
+    }
+
+    /// When a call that begins now has taken far longer than such calls do.
+    fn end_of_patience(&self, rows: usize, round: u32, now: Instant) -> Instant {
+        let patience = self.cost().expected(rows).saturating_mul(PATIENCE_FACTOR).max(LEAST_PATIENCE);
+        now + patience.saturating_mul(1 << round.min(MAX_DOUBLINGS)).min(MOST_PATIENCE)
     }
 
     /// Answers a request that ended as many workers as it may, and remembers it.
@@ -266,15 +270,15 @@ impl<W: Workers> Shared<W> {
     /// for this version.
     async fn audit(
         &self,
-        mut worker: W::Worker,
+        mut place: Place<W>,
         call: ScoreCall,
         predictions: &Predictions,
         requests: &[RequestContext],
-    ) -> W::Worker {
-        let Some(batch) = call.inputs.as_single() else { return worker };
+    ) {
+        let Some(batch) = call.inputs.as_single() else { return };
         let rows = batch.num_rows().min(AUDITED_ROWS);
         let (again, answered) = (batch.slice(0, rows), predictions.batch.slice(0, rows));
-        match timeout(AUDIT_LIMIT, independence::same_alone(&mut worker, &again, &answered)).await {
+        match timeout(AUDIT_LIMIT, independence::same_alone(&mut place.worker, &again, &answered)).await {
             Ok(Ok(Ok(()))) => {}
             Ok(Ok(Err(difference))) => {
                 self.joining.store(false, Ordering::Relaxed);
@@ -295,7 +299,6 @@ impl<W: Workers> Shared<W> {
                 self.log_audit(requests, &format!("an audit took longer than {seconds} s and was given up"));
             }
         }
-        worker
     }
 
     /// The caller of a request that was alone sees them too; the log is for whoever
@@ -361,50 +364,12 @@ impl<W: Workers> Shared<W> {
     fn call_of(&self, inputs: Inputs<RecordBatch>) -> ScoreCall {
         ScoreCall { id: self.calls.fetch_add(1, Ordering::Relaxed), inputs }
     }
-
-    /// The worker, unless it asked to be replaced.
-    fn keep(&self, worker: W::Worker, retire: bool) -> Option<W::Worker> {
-        if retire {
-            self.pool.discard(worker, DeathReason::Retired);
-            return None;
-        }
-        Some(worker)
-    }
-
-    /// The worker if R stopped when it was interrupted; otherwise it is ended.
-    fn keep_if_recovered(&self, worker: W::Worker, recovered: bool) -> Option<W::Worker> {
-        if recovered {
-            return Some(worker);
-        }
-        self.pool.discard(worker, DeathReason::TimedOut);
-        None
-    }
-
-    async fn reserve_for(&self, batch: &[Entry]) -> Result<W::Worker> {
-        let deadline = batch.iter().map(|entry| entry.deadline).max().unwrap_or_else(now);
-        self.reserve_until(deadline).await
-    }
-
-    /// Waits for a worker: while the zygote is being replaced, there may be none for a
-    /// moment.
-    async fn reserve_until(&self, deadline: Instant) -> Result<W::Worker> {
-        let reserving = async {
-            loop {
-                match self.pool.reserve().await {
-                    Ok(worker) => return Ok(worker),
-                    Err(_) if self.pool.is_out_of_order() => return Err(self.out_of_order()),
-                    Err(_) => tokio::time::sleep(RETRY_PAUSE).await,
-                }
-            }
-        };
-        timeout_at(deadline.into(), reserving).await.unwrap_or_else(|_| Err(too_late()))
-    }
 }
 
 /// Shares a joined result out to its members, in order.
-fn answer_all(batch: Vec<Entry>, predictions: &Predictions, times: StageTimes, started: Instant, call: Call) {
+fn answer_all(members: Vec<Member>, predictions: &Predictions, times: StageTimes, started: Instant, call: Call) {
     let mut start = 0;
-    for entry in batch {
+    for Member { entry, .. } in members {
         let scored = Scored {
             batch: predictions.batch.slice(start, entry.rows),
             unnamed: predictions.unnamed,
@@ -452,7 +417,7 @@ fn model_error(condition: Condition) -> Error {
     Error::new(Kind::ModelFailed(condition), detail)
 }
 
-fn too_late() -> Error {
+pub(super) fn too_late() -> Error {
     Error::new(Kind::DeadlineExceeded, "the model did not answer before the request's time was up")
 }
 

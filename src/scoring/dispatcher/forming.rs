@@ -1,5 +1,6 @@
-//! Forms batches: when the next one begins, and who is in it. A worker is reserved
-//! first and what waits is looked at then, so that whatever came meanwhile is in it.
+//! Forms batches: when the next one begins, and who is in it. Worker and slot are
+//! reserved first and what waits is looked at then, so that whatever came meanwhile
+//! is in it.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -10,13 +11,13 @@ use futures_util::FutureExt;
 use tokio::runtime::Handle;
 use tokio::time::{sleep, sleep_until};
 
+use super::place::Place;
 use super::{RETRY_PAUSE, Shared, now, refuse_all};
 use crate::error::{Error, Kind, Result};
 use crate::lifecycle::panic_text;
 use crate::scoring::batching::{self, Situation};
 use crate::scoring::pacing::{self, Moment, Start};
-use crate::scoring::queue::{Entry, Queue, QueueLimits};
-use crate::scoring::slots::ScoringSlot;
+use crate::scoring::queue::{Entry, Queue, QueueLimits, Ticket};
 use crate::scoring::workers::Workers;
 
 /// What waits for a worker of one version, and what it may have to wait for.
@@ -46,19 +47,28 @@ impl Waiting {
         }
     }
 
-    /// Adds an entry; says whether the dispatching task should look.
+    /// Adds an entry.
     ///
     /// # Errors
     /// Those of [`Queue::push`]; also when batches are not formed any more.
-    pub(super) fn push(&mut self, entry: Entry) -> Result<bool> {
+    pub(super) fn push(&mut self, entry: Entry) -> Result<Pushed> {
         if self.abandoned {
             return Err(gone());
         }
-        let deadline = entry.deadline;
-        self.queue.push(entry)?;
-        let is_first = self.queue.earliest_deadline() == Some(deadline);
-        Ok(is_first || self.queue.rows() >= self.told_from)
+        let ticket = self.queue.push(entry)?;
+        let is_first = self.queue.is_first(ticket);
+        Ok(Pushed { ticket, is_first, is_worth_a_look: is_first || self.queue.rows() >= self.told_from })
     }
+}
+
+/// An entry that was added.
+pub(super) struct Pushed {
+    /// Its place.
+    pub(super) ticket: Ticket,
+    /// Whether it is served before all others.
+    pub(super) is_first: bool,
+    /// Whether the dispatching task should look.
+    pub(super) is_worth_a_look: bool,
 }
 
 #[cfg(test)]
@@ -66,6 +76,11 @@ impl Waiting {
     /// Batches that are being scored, and their rows.
     pub(super) fn running(&self) -> (usize, usize) {
         (self.running_batches, self.running_rows)
+    }
+
+    /// Whether what waits is held back.
+    pub(super) fn is_held(&self) -> bool {
+        self.held_since.is_some()
     }
 }
 
@@ -123,9 +138,13 @@ pub(super) async fn dispatch<W: Workers>(shared: Arc<Shared<W>>) {
         while !shared.waiting().queue.is_empty() {
             let reserved = tokio::select! {
                 reserved = shared.reserve_in_time() => reserved,
-                () = shared.expire_on_time() => continue,
+                () = shared.expire_in_time() => {
+                    // Who comes next has not been held back yet.
+                    shared.waiting().held_since = None;
+                    continue;
+                }
             };
-            let Some((slot, worker)) = reserved else {
+            let Some(place) = reserved else {
                 if shared.pool.is_out_of_order() {
                     refuse_all(shared.waiting().queue.take_all(), &shared.out_of_order());
                 }
@@ -133,12 +152,9 @@ pub(super) async fn dispatch<W: Workers>(shared: Arc<Shared<W>>) {
                 shared.expire(now());
                 continue;
             };
-            if !shared.settings.max_delay.is_zero() {
-                shared.wait_for_more().await;
-            }
             let batch = shared.take_batch();
             if !batch.is_empty() {
-                shared.begin(&Handle::current(), slot, worker, batch);
+                shared.begin(&Handle::current(), place, batch);
             }
         }
     }
@@ -147,13 +163,13 @@ pub(super) async fn dispatch<W: Workers>(shared: Arc<Shared<W>>) {
 impl<W: Workers> Shared<W> {
     /// Has a batch scored in a task of its own, so that a caller that leaves does not
     /// leave a worker in the middle of a call.
-    pub(super) fn begin(self: &Arc<Self>, runtime: &Handle, slot: ScoringSlot, worker: W::Worker, batch: Vec<Entry>) {
+    pub(super) fn begin(self: &Arc<Self>, runtime: &Handle, place: Place<W>, batch: Vec<Entry>) {
         let running = Running::count(self, &batch);
-        let execution = self.clone().execute(slot, worker, batch);
+        let execution = self.clone().execute(place, batch);
         let shared = self.clone();
         runtime.spawn(async move {
             // The members of the batch that were not answered are told by what they wait
-            // for; slot and worker were given back on the way.
+            // for; worker and slot were given back on the way.
             if let Err(panic) = AssertUnwindSafe(execution).catch_unwind().await {
                 tracing::error!(
                     model.name = %shared.settings.model,
@@ -166,11 +182,15 @@ impl<W: Workers> Shared<W> {
         });
     }
 
-    /// Waits until a batch may begin, and then for a slot and a worker; `None` when no
+    /// Waits until a batch may begin, and then for a worker and a slot; `None` when no
     /// worker can be had now.
-    async fn reserve_in_time(&self) -> Option<(ScoringSlot, W::Worker)> {
+    async fn reserve_in_time(&self) -> Option<Place<W>> {
         self.hold_back().await;
-        self.reserve().await
+        let worker = self.reserve().await?;
+        if !self.settings.max_delay.is_zero() {
+            self.wait_for_more().await;
+        }
+        Some(self.place(worker).await)
     }
 
     /// Resolves when what waits is worth a call beside those that run.
@@ -212,13 +232,12 @@ impl<W: Workers> Shared<W> {
         pacing::start(&moment, &self.cost(), self.settings.batch.max_rows)
     }
 
-    /// Waits for a slot and a worker; `None` when no worker can be had now.
-    async fn reserve(&self) -> Option<(ScoringSlot, W::Worker)> {
-        let slot = self.slots.acquire(self.holder).await;
+    /// Waits for a worker; `None` when none can be had now.
+    async fn reserve(&self) -> Option<W::Worker> {
         match self.pool.reserve().await {
             Ok(worker) => {
                 self.without_worker.store(false, Ordering::Relaxed);
-                Some((slot, worker))
+                Some(worker)
             }
             Err(error) => {
                 // Said once, however often it is tried.
@@ -250,14 +269,15 @@ impl<W: Workers> Shared<W> {
         waiting.queue.take_batch(cap, self.joining.load(Ordering::Relaxed))
     }
 
-    /// Resolves after those whose time was up were told so.
-    async fn expire_on_time(&self) {
-        let deadline = self.waiting().queue.earliest_deadline();
-        match deadline {
-            Some(deadline) => sleep_until(deadline.into()).await,
-            None => std::future::pending().await,
+    /// Tells those whose time is up so when it is; resolves when nobody waits any more.
+    async fn expire_in_time(&self) {
+        loop {
+            let Some(deadline) = self.waiting().queue.earliest_deadline() else { return };
+            tokio::select! {
+                () = sleep_until(deadline.into()) => self.expire(now()),
+                () = self.expiry.notified() => {}
+            }
         }
-        self.expire(now());
     }
 
     fn expire(&self, now: Instant) {
@@ -270,14 +290,18 @@ impl<W: Workers> Shared<W> {
         }
     }
 
-    /// Lets rows gather up to the delay that the operator allows.
+    /// Lets rows gather up to the delay that the operator allows, and for no more than
+    /// half of the time that who has the least of it can spare.
     async fn wait_for_more(&self) {
-        let until = now() + self.settings.max_delay;
+        let began = now();
         loop {
-            let full = self.waiting().queue.rows() >= self.settings.batch.max_rows;
-            if full {
-                return;
-            }
+            let until = {
+                let waiting = self.waiting();
+                let (rows, deadline) = (waiting.queue.rows(), waiting.queue.earliest_deadline());
+                let Some(deadline) = deadline.filter(|_| rows < self.settings.batch.max_rows) else { return };
+                let left = deadline.saturating_duration_since(began);
+                began + self.settings.max_delay.min(left.saturating_sub(self.cost().expected(rows)) / 2)
+            };
             tokio::select! {
                 () = sleep_until(until.into()) => return,
                 () = self.changed.notified() => {}

@@ -2,6 +2,7 @@
 //! happens when, to the millisecond of tokio's timers, on workers by script.
 
 mod scripted;
+mod sparing;
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio::task::yield_now;
 use tokio::time::sleep;
 
-use self::scripted::{CRASHES, Call, FAILS, HANGS, IS_SLOW, PANICS, SLOW_CALL, Script, column, numbers};
+use self::scripted::{CRASHES, Call, IS_SLOW, SLOW_CALL, Script, column, numbers};
 use super::*;
 
 /// A call of a model whose rows cost nothing.
@@ -90,6 +91,15 @@ async fn teach(dispatcher: &Arc<Dispatcher<Script>>) {
     }
 }
 
+/// Asserts that nothing of a batch is left, and that the next request is served.
+async fn serves_on(dispatcher: &Arc<Dispatcher<Script>>) {
+    settle().await;
+    let shared = &dispatcher.shared;
+    assert_eq!((shared.slots.busy(), shared.pool.busy()), (0, 0), "slots and workers were given back");
+    assert_eq!(shared.waiting().running(), (0, 0), "no batch is thought to run");
+    assert_eq!(ok(send(dispatcher, 21.0, MINUTE)).await, 42.0);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_idle_server_adds_no_delay() {
     let script = Script::new(2, CALL, ROW);
@@ -111,6 +121,20 @@ async fn a_deadline_passes_in_the_queue() {
     assert_eq!((result.expect_err("too late").kind(), at), (&Kind::DeadlineExceeded, ms(100)));
     assert_eq!((ok(first).await, ok(patient).await), (2.0, 6.0));
     assert_eq!(script.calls().iter().map(|call| call.rows.clone()).collect::<Vec<_>>(), [[1.0], [3.0]]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_passes_in_the_queue_whoever_came_before() {
+    let script = Script::new(1, ms(500), ROW);
+    let dispatcher = start(&script, settings());
+    let first = send(&dispatcher, 1.0, MINUTE);
+    settle().await;
+    let patient = send(&dispatcher, 3.0, MINUTE);
+    settle().await;
+    let hurried = send(&dispatcher, 2.0, ms(100));
+    let (result, at) = answer(hurried).await;
+    assert_eq!((result.expect_err("too late").kind(), at), (&Kind::DeadlineExceeded, ms(100)));
+    assert_eq!((ok(first).await, ok(patient).await), (2.0, 6.0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -138,6 +162,62 @@ async fn who_leaves_is_not_scored() {
     leaves.abort();
     assert_eq!((ok(first).await, ok(stays).await), (2.0, 6.0));
     assert_eq!(script.calls()[1].rows, [3.0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_leaves_gives_up_its_place_in_the_queue() {
+    let script = Script::new(1, ms(10), ROW);
+    let queue = QueueLimits { max_entries: 2, ..settings().queue };
+    let dispatcher = start(&script, DispatchSettings { queue, ..settings() });
+    let first = send(&dispatcher, 1.0, MINUTE);
+    settle().await;
+    let leave: Vec<Sent> = (2..4).map(|x| send(&dispatcher, f64::from(x), MINUTE)).collect();
+    settle().await;
+    assert!(matches!(kind(send(&dispatcher, 4.0, MINUTE)).await, Kind::Overloaded { .. }));
+    leave.iter().for_each(JoinHandle::abort);
+    settle().await;
+    assert_eq!(script.elapsed(), Duration::ZERO, "the first is being scored");
+    let stays = send(&dispatcher, 5.0, MINUTE);
+    assert_eq!((ok(first).await, ok(stays).await), (2.0, 10.0));
+    assert_eq!(script.calls().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_whose_parts_have_no_place_is_scored_whole() {
+    let script = Script::new(3, CALL, ROW);
+    let queue = QueueLimits { max_rows: 500, ..settings().queue };
+    let dispatcher = start(&script, DispatchSettings { queue, ..settings() });
+    teach(&dispatcher).await;
+    let score = |rows: i32| {
+        let dispatcher = dispatcher.clone();
+        let inputs = Inputs::single(column((0..rows).map(f64::from)));
+        let request = ScoreRequest { inputs, deadline: now() + MINUTE, context: RequestContext::untraced("large") };
+        tokio::spawn(async move { dispatcher.score(request).await.map(|scored| numbers(&scored.batch)) })
+    };
+    // Beside these, smaller parts would wait.
+    let running = score(400);
+    settle().await;
+    let large = score(600).await.expect("no panic").expect("it is scored");
+    assert_eq!(large, (0..600).map(|x| 2.0 * f64::from(x)).collect::<Vec<_>>());
+    assert_eq!(running.await.expect("no panic").expect("predictions").len(), 400);
+    assert_eq!(sizes(&script.calls()[2..]), [400, 600], "and no part of it for nothing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn max_delay_leaves_time_to_score() {
+    let script = Script::new(1, CALL, ROW);
+    let slots = ScoringSlots::new(1);
+    let dispatcher =
+        Dispatcher::start(DispatchSettings { max_delay: ms(1000), ..settings() }, script.clone(), slots.clone());
+    let dispatcher = Arc::new(dispatcher);
+    let patient = send(&dispatcher, 1.0, MINUTE);
+    settle().await;
+    assert_eq!((slots.busy(), script.busy()), (0, 1), "no slot is held meanwhile");
+    let hurried = send(&dispatcher, 2.0, ms(100));
+    let (result, at) = answer(hurried).await;
+    assert_eq!((result.expect("predictions"), at), (vec![4.0], ms(52)), "half of its time, and its call");
+    assert_eq!(ok(patient).await, 2.0);
+    assert!(script.elapsed() <= ms(1100), "{:?}", script.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
@@ -223,6 +303,19 @@ async fn nobody_is_held_back_for_longer_than_two_calls() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_comes_after_all_have_left_is_held_back_anew() {
+    let (script, dispatcher, began) = beside_a_large_batch(2).await;
+    let leaves = send(&dispatcher, 1.0, MINUTE);
+    settle().await;
+    assert!(dispatcher.shared.waiting().is_held(), "a little waits for the large batch");
+    leaves.abort();
+    settle().await;
+    assert!(!dispatcher.shared.waiting().is_held(), "nothing waits");
+    ok(send(&dispatcher, 2.0, MINUTE)).await;
+    assert_eq!(script.calls()[3], Call { at: began + CALL, rows: vec![2.0] });
+}
+
+#[tokio::test(start_paused = true)]
 async fn batches_keep_to_the_target_once_the_cost_is_known() {
     let script = Script::new(1, ms(1), ms(1));
     let dispatcher = start(&script, settings());
@@ -253,98 +346,33 @@ async fn a_flooded_model_leaves_the_other_its_turn() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_held_by_a_hanging_member_is_scored_alone() {
-    let script = Script::new(1, ms(10), ROW);
-    let dispatcher = start(&script, settings());
-    let first = send(&dispatcher, 1.0, MINUTE);
+async fn who_waits_for_a_worker_takes_no_slot_from_another_model() {
+    let slots = ScoringSlots::new(2);
+    let (busy, idle) = (Script::new(1, ms(100), ROW), Script::new(1, ms(10), ROW));
+    let start = |script: &Arc<Script>| Arc::new(Dispatcher::start(settings(), script.clone(), slots.clone()));
+    let (waits, other) = (start(&busy), start(&idle));
+    let first = send(&waits, 1.0, MINUTE);
     settle().await;
-    let (innocent, culprit) = (send(&dispatcher, 2.0, MINUTE), send(&dispatcher, HANGS, ms(5000)));
-    assert_eq!(ok(first).await, 2.0);
-    let (result, at) = answer(innocent).await;
-    assert_eq!(result.expect("predictions"), [4.0]);
-    assert!(at < ms(6000), "the joined call was given up: {at:?}");
-    assert_eq!(kind(culprit).await, Kind::DeadlineExceeded);
+    let second = send(&waits, 2.0, MINUTE);
+    settle().await;
+    assert_eq!(answer(send(&other, 3.0, MINUTE)).await.1, ms(10), "a slot and its worker were free");
+    assert_eq!((ok(first).await, ok(second).await), (2.0, 4.0));
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_the_culprit_is_told_of_a_crash_or_an_error() {
-    let script = Script::new(1, ms(10), ROW);
-    let dispatcher = start(&script, settings());
-    let first = send(&dispatcher, 1.0, MINUTE);
+async fn a_slot_is_given_back_while_no_worker_can_be_had() {
+    let slots = ScoringSlots::new(1);
+    let (crashing, fine) = (Script::new(1, ms(10), ROW), Script::new(1, ms(10), ROW));
+    let start = |script: &Arc<Script>| Arc::new(Dispatcher::start(settings(), script.clone(), slots.clone()));
+    let (waits, other) = (start(&crashing), start(&fine));
+    let crashes = send(&waits, CRASHES, MINUTE);
     settle().await;
-    let innocents: Vec<Sent> = (2..6).map(|x| send(&dispatcher, f64::from(x), MINUTE)).collect();
-    let (crash, error) = (send(&dispatcher, CRASHES, MINUTE), send(&dispatcher, FAILS, MINUTE));
-    assert_eq!(ok(first).await, 2.0);
-    for (x, innocent) in (2..6).zip(innocents) {
-        assert_eq!(ok(innocent).await, 2.0 * f64::from(x));
-    }
-    assert_eq!(kind(crash).await, Kind::ModelCrashed);
-    assert!(matches!(kind(error).await, Kind::ModelFailed(_)));
-}
-
-/// Asserts that nothing of a batch is left, and that the next request is served.
-async fn serves_on(dispatcher: &Arc<Dispatcher<Script>>) {
+    crashing.set_away(true);
+    sleep(ms(50)).await;
+    let behind = send(&waits, 2.0, MINUTE);
     settle().await;
-    let shared = &dispatcher.shared;
-    assert_eq!((shared.slots.busy(), shared.pool.busy()), (0, 0), "slots and workers were given back");
-    assert_eq!(shared.waiting().running(), (0, 0), "no batch is thought to run");
-    assert_eq!(ok(send(dispatcher, 21.0, MINUTE)).await, 42.0);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_panic_is_the_failure_of_the_request_that_met_it() {
-    let script = Script::new(1, ms(10), ROW);
-    let dispatcher = start(&script, settings());
-    assert_eq!(kind(send(&dispatcher, PANICS, MINUTE)).await, Kind::Internal);
-    assert_eq!(script.discarded(), 1, "the worker that was in the middle of the call");
-    serves_on(&dispatcher).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn who_shared_a_call_with_a_panic_is_scored_again() {
-    let script = Script::new(1, ms(10), ROW);
-    let dispatcher = start(&script, settings());
-    let first = send(&dispatcher, 1.0, MINUTE);
-    settle().await;
-    let (before, culprit, after) =
-        (send(&dispatcher, 2.0, MINUTE), send(&dispatcher, PANICS, MINUTE), send(&dispatcher, 3.0, MINUTE));
-    assert_eq!((ok(first).await, ok(before).await, ok(after).await), (2.0, 4.0, 6.0));
-    assert_eq!(kind(culprit).await, Kind::Internal);
-    assert_eq!(script.calls()[1].rows.len(), 3, "they shared a call at first");
-    serves_on(&dispatcher).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_scoring_task_that_panics_leaves_nobody_without_an_answer() {
-    let script = Script::new(1, ms(10), ROW);
-    let dispatcher = start(&script, settings());
-    let first = send(&dispatcher, 1.0, MINUTE);
-    settle().await;
-    script.panic_when_discarding();
-    let members = [2.0, CRASHES, 3.0].map(|x| send(&dispatcher, x, MINUTE));
-    assert_eq!(ok(first).await, 2.0);
-    for member in members {
-        let (result, at) = answer(member).await;
-        let error = result.expect_err("an error");
-        assert_eq!((error.kind(), at), (&Kind::Internal, ms(20)), "at once, and not at the deadline: {error}");
-    }
-    serves_on(&dispatcher).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn when_batches_are_not_formed_any_more_nobody_waits_for_them() {
-    let script = Script::new(1, ms(10), ROW);
-    // A slot is free and the only worker is not.
-    let dispatcher = Arc::new(Dispatcher::start(settings(), script.clone(), ScoringSlots::new(2)));
-    let failed = dispatcher.shared.settings.background.clone();
-    let first = send(&dispatcher, 1.0, MINUTE);
-    settle().await;
-    script.panic_when_reserving();
-    let waits = send(&dispatcher, 2.0, MINUTE);
-    assert_eq!(failed.failed().await, "dispatcher of a model", "the server is told, and ends");
-    assert_eq!(kind(waits).await, Kind::Unavailable);
-    let late = send(&dispatcher, 3.0, MINUTE);
-    assert_eq!(kind(late).await, Kind::Unavailable);
-    assert!(script.elapsed() < ms(10), "at once");
-    assert_eq!(answer(first).await.1, ms(10), "what was begun is finished");
+    assert_eq!(answer(send(&other, 3.0, MINUTE)).await.1, ms(60), "the slot is not kept for a second attempt");
+    crashing.set_away(false);
+    assert_eq!((kind(crashes).await, ok(behind).await), (Kind::ModelCrashed, 4.0));
+    assert_eq!((slots.busy(), crashing.busy()), (0, 0));
 }

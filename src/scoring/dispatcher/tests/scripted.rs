@@ -31,6 +31,10 @@ pub(super) const HANGS: f64 = -3.0;
 pub(super) const IS_SLOW: f64 = -4.0;
 /// A row that meets a defect of the server in its call.
 pub(super) const PANICS: f64 = -5.0;
+/// A row whose call takes [`LONG_CALL`], which is longer than what others wait for.
+pub(super) const IS_LONG: f64 = -6.0;
+/// Time of a long call.
+pub(super) const LONG_CALL: Duration = Duration::from_secs(3);
 /// Time of a slow call.
 pub(super) const SLOW_CALL: Duration = Duration::from_millis(100);
 
@@ -50,6 +54,7 @@ pub(super) struct Script {
     fixed: Duration,
     per_row: Duration,
     discarded: AtomicUsize,
+    is_away: AtomicBool,
     panics: Panics,
 }
 
@@ -84,6 +89,7 @@ impl Script {
             fixed,
             per_row,
             discarded: AtomicUsize::new(0),
+            is_away: AtomicBool::new(false),
             panics: Panics::default(),
         })
     }
@@ -91,6 +97,12 @@ impl Script {
     /// How many workers were discarded.
     pub(super) fn discarded(&self) -> usize {
         self.discarded.load(Ordering::Relaxed)
+    }
+
+    /// Whether workers that are not busy already can't be had, as while a zygote is
+    /// replaced.
+    pub(super) fn set_away(&self, away: bool) {
+        self.is_away.store(away, Ordering::Relaxed);
     }
 
     /// From now on the next attempt to discard a worker meets a defect.
@@ -124,11 +136,15 @@ impl Workers for Script {
     async fn reserve(&self) -> io::Result<ScriptedWorker> {
         assert!(!self.panics.reserving.load(Ordering::Relaxed), "a defect in reserving");
         let permit = self.free.clone().acquire_owned().await.map_err(io::Error::other)?;
+        if self.is_away.load(Ordering::Relaxed) {
+            return Err(io::Error::other("the zygote is being replaced"));
+        }
         Ok(self.worker(permit))
     }
 
     fn try_reserve(&self) -> Option<ScriptedWorker> {
-        self.free.clone().try_acquire_owned().ok().map(|permit| self.worker(permit))
+        let permit = self.free.clone().try_acquire_owned().ok().filter(|_| !self.is_away.load(Ordering::Relaxed));
+        permit.map(|permit| self.worker(permit))
     }
 
     fn discard(&self, worker: ScriptedWorker, _: DeathReason) {
@@ -184,19 +200,25 @@ impl ScoringWorker for ScriptedWorker {
             .expect("no panic")
             .push(Call { at: super::super::now() - self.log.began, rows: rows.clone() });
         let usual = self.fixed + self.per_row * u32::try_from(rows.len()).expect("few rows");
-        let time = if rows.contains(&IS_SLOW) { SLOW_CALL } else { usual };
-        sleep(time).await;
-        if rows.contains(&HANGS) {
-            pending::<()>().await;
-        }
-        assert!(!rows.contains(&PANICS), "a defect in a call");
-        if rows.contains(&CRASHES) {
-            return Err(io::Error::other("it crashed").into());
-        }
-        let outcome = match rows.contains(&FAILS) {
-            true => Err(Condition { class: vec!["error".to_owned()], message: "it failed".to_owned(), call: None }),
-            false => Ok(Predictions { batch: column(rows.iter().map(|x| 2.0 * x)), unnamed: true }),
+        let time = match () {
+            () if rows.contains(&IS_LONG) => LONG_CALL,
+            () if rows.contains(&IS_SLOW) => SLOW_CALL,
+            () => usual,
         };
+        sleep(time).await;
+        let mut outcome = Ok(Predictions { batch: column(rows.iter().map(|x| 2.0 * x)), unnamed: true });
+        // The first of them decides, as where R goes from row to row.
+        if let Some(row) = rows.iter().find(|row| [HANGS, PANICS, CRASHES, FAILS].contains(row)) {
+            assert!(*row != PANICS, "a defect in a call");
+            match *row {
+                HANGS => pending().await,
+                CRASHES => return Err(io::Error::other("it crashed").into()),
+                _ => {
+                    let (class, message) = (vec!["error".to_owned()], "it failed".to_owned());
+                    outcome = Err(Condition { class, message, call: None });
+                }
+            }
+        }
         Ok(ScoreReply {
             id: call.id,
             outcome,
