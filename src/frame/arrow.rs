@@ -5,11 +5,13 @@ mod batches;
 mod columns;
 mod decode;
 mod encode;
+mod messages;
 mod misfits;
 #[cfg(test)]
 mod tests;
 
 pub(in crate::frame) use self::batches::{Batches, too_long};
+pub(in crate::frame) use self::columns::is_readable;
 pub use self::decode::ArrowDecoder;
 pub use self::encode::ArrowEncoder;
 pub(in crate::frame) use self::encode::{conform, no_header, nullable};

@@ -3,6 +3,7 @@
 
 mod decode;
 mod encode;
+mod pages;
 
 pub use self::decode::{ParquetDecoder, decoded_bytes};
 pub use self::encode::ParquetEncoder;

@@ -273,8 +273,12 @@ impl<'s> Table<'s> {
         Ok(())
     }
 
-    fn count_absent(&mut self, cells: usize) -> Result<(), LimitPassed> {
-        self.absent += cells;
+    /// Counts cells for which the input has no bytes.
+    ///
+    /// # Errors
+    /// When there are more than [`ABSENT_CELLS`] of them.
+    pub(crate) fn count_absent(&mut self, cells: usize) -> Result<(), LimitPassed> {
+        self.absent = self.absent.saturating_add(cells);
         if self.absent <= ABSENT_CELLS {
             return Ok(());
         }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arrow_array::{Array, RecordBatch};
-use arrow_schema::SchemaRef;
+use arrow_schema::{DataType, SchemaRef};
 use bytes::Bytes;
 
 use super::columns::Target;
@@ -69,7 +69,8 @@ impl Batches {
         self.columns.is_some()
     }
 
-    /// Adds a batch that came as that many bytes.
+    /// Adds a batch that came as that many bytes. Columns of types that no column
+    /// holds may be left out, with an array of [`DataType::Null`] in their place.
     pub(in crate::frame) fn push(&mut self, batch: RecordBatch, bytes: usize) {
         if batch.num_rows() > 0 {
             self.waiting.push_back(Waiting { batch, bytes });
@@ -143,14 +144,25 @@ impl Batches {
             positions.push(position);
         }
         let mut misfits = Misfits::new(&mut findings, self.options.on_misfit);
+        let text_bytes = self.options.max_message_bytes.min(i32::MAX as usize);
+        let mut stored_bytes = 0;
         for (number, position) in positions.into_iter().enumerate() {
+            if let Slot::Dropped(_) = table.slot(position) {
+                continue;
+            }
+            let got = columns.field(number).data_type();
+            let is_null = |array: &dyn Array| *array.data_type() == DataType::Null;
+            // Such cells took no bytes on their way.
+            let nulls = pieces.iter().filter(|piece| is_null(piece.column(number))).map(RecordBatch::num_rows).sum();
+            table.count_absent(nulls).map_err(Error::from)?;
             let Slot::Kept(column) = table.slot(position) else { continue };
-            let text_bytes = self.options.max_message_bytes.min(i32::MAX as usize) / pieces.len().max(1);
             for piece in pieces {
                 let array: &dyn Array = piece.column(number);
-                let mut target = Target { column, misfits: &mut misfits, text_bytes };
-                if !target.push(array)? {
-                    misfits.add_column(column, format!("the Arrow type {}", columns.field(number).data_type()));
+                let was_left_out = is_null(array) && *got != DataType::Null;
+                let stored_bytes = &mut stored_bytes;
+                let mut target = Target { column, misfits: &mut misfits, text_bytes, stored_bytes };
+                if was_left_out || !target.push(array)? {
+                    misfits.add_column(column, format!("the Arrow type {got}"));
                     break;
                 }
             }

@@ -25,8 +25,10 @@ const MILLISECONDS_PER_DAY: i64 = 24 * 60 * 60 * 1000;
 pub(super) struct Target<'t, 's, 'f> {
     pub(super) column: &'t mut ColumnBuilder<'s>,
     pub(super) misfits: &'t mut Misfits<'f>,
-    /// Most bytes of text of one column: dictionaries may name a long one often.
+    /// Most bytes of text: dictionaries may name a long one often.
     pub(super) text_bytes: usize,
+    /// How many of them were stored, in other columns too.
+    pub(super) stored_bytes: &'t mut usize,
 }
 
 impl<'s> Target<'_, 's, '_> {
@@ -115,6 +117,9 @@ impl<'s> Target<'_, 's, '_> {
     fn texts<'a>(&mut self, array: impl StringArrayType<'a>) -> Result<()> {
         let bytes: usize = array.iter().flatten().map(str::len).sum();
         self.bound(bytes)?;
+        if self.stores_text() {
+            *self.stored_bytes += bytes;
+        }
         self.cells(array.iter(), ColumnBuilder::push_text, render::string);
         Ok(())
     }
@@ -128,16 +133,26 @@ impl<'s> Target<'_, 's, '_> {
             DataType::Utf8View => values.as_string_view().value(position).len(),
             _ => 0,
         };
-        self.bound(dictionary.normalized_keys().into_iter().map(length).sum())
+        // What stands under a null is no key.
+        let valid = |row: &usize| dictionary.is_valid(*row);
+        let keys = dictionary.normalized_keys().into_iter().enumerate();
+        self.bound(keys.filter(|(row, _)| valid(row)).map(|(_, key)| length(key)).sum())
+    }
+
+    /// Levels, dates and such are read from text and not stored as such.
+    fn stores_text(&self) -> bool {
+        matches!(self.column.kind(), ColumnType::Character | ColumnType::Any)
     }
 
     fn bound(&self, bytes: usize) -> Result<()> {
         let limit = self.text_bytes;
-        if bytes <= limit {
+        let stored = if self.stores_text() { *self.stored_bytes } else { 0 };
+        if bytes <= limit.saturating_sub(stored) {
             return Ok(());
         }
         let name = render::quoted(self.column.name());
-        let detail = format!("the texts of the column {name} are longer than {limit} bytes; send the rows in parts");
+        let detail =
+            format!("with the texts of the column {name} the rows are longer than {limit} bytes; send them in parts");
         Err(Error::new(Kind::TooLarge, detail))
     }
 
@@ -158,6 +173,24 @@ impl<'s> Target<'_, 's, '_> {
                 self.misfits.add(row, self.column, why, got);
             }
         }
+    }
+}
+
+/// Whether a column of some kind can hold values of the Arrow type.
+pub(in crate::frame) fn is_readable(got: &DataType) -> bool {
+    match got {
+        DataType::Dictionary(_, values) => is_readable(values),
+        DataType::Null
+        | DataType::Boolean
+        | DataType::Utf8
+        | DataType::LargeUtf8
+        | DataType::Utf8View
+        | DataType::Date32
+        | DataType::Date64
+        | DataType::Timestamp(..)
+        | DataType::Float32
+        | DataType::Float64 => true,
+        _ => got.is_integer(),
     }
 }
 

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use arrow_buffer::Buffer;
 use arrow_ipc::reader::StreamDecoder;
 
-use super::batches::{Batches, too_long};
+use super::batches::Batches;
+use super::messages::Messages;
 use crate::error::{Error, Result};
 use crate::frame::render;
 use crate::frame::schema::Schema;
@@ -18,10 +19,8 @@ const MESSAGE_CHARACTERS: usize = 300;
 
 /// Reads rows from an Arrow stream.
 pub struct ArrowDecoder {
-    options: StreamOptions,
-    messages: StreamDecoder,
-    /// Bytes since the last batch was complete.
-    arriving: usize,
+    messages: Messages,
+    library: StreamDecoder,
     /// Whether there was any byte.
     seen: bool,
     batches: Batches,
@@ -31,7 +30,27 @@ impl ArrowDecoder {
     /// A decoder of rows of that schema.
     pub fn new(schema: Arc<Schema>, options: StreamOptions) -> Self {
         let batches = Batches::new(schema, options);
-        Self { options, messages: StreamDecoder::new(), arriving: 0, seen: false, batches }
+        let messages = Messages::new(options.max_message_bytes);
+        Self { messages, library: StreamDecoder::new(), seen: false, batches }
+    }
+
+    /// Gives the library bytes that were looked at.
+    fn decode(&mut self, mut part: Buffer) -> Result<()> {
+        while !part.is_empty() {
+            let before = part.len();
+            // The library panics on some streams that are broken in the middle. The
+            // decoder is not used again after that: an error is final.
+            let decode = AssertUnwindSafe(|| self.library.decode(&mut part));
+            let batch = catch_unwind(decode).map_err(|_| malformed("its buffers don't fit together"))?;
+            match batch.map_err(malformed)? {
+                Some(batch) => self.batches.push(batch, self.messages.end_batch()),
+                None if part.len() == before => {
+                    return Err(Error::malformed("the Arrow stream goes on after its end"));
+                }
+                None => {}
+            }
+        }
+        Ok(())
     }
 }
 
@@ -40,28 +59,13 @@ impl Decoder for ArrowDecoder {
         self.seen |= !bytes.is_empty();
         let mut rest = Buffer::from(bytes);
         while !rest.is_empty() {
-            let before = rest.len();
-            // The library panics on some streams that are broken in the middle. The
-            // decoder is not used again after that: an error is final.
-            let decode = AssertUnwindSafe(|| self.messages.decode(&mut rest));
-            let batch = catch_unwind(decode).map_err(|_| malformed("its buffers don't fit together"))?;
-            let batch = batch.map_err(malformed)?;
-            self.arriving += before - rest.len();
-            let limit = self.options.max_message_bytes;
-            if self.arriving > limit {
-                return Err(too_long("the Arrow stream has a record batch", limit, "write smaller batches"));
-            }
+            let length = self.messages.pass(&rest)?;
+            self.decode(rest.slice_with_length(0, length))?;
+            rest.advance(length);
             if !self.batches.has_begun()
-                && let Some(schema) = self.messages.schema()
+                && let Some(schema) = self.library.schema()
             {
                 self.batches.begin(schema)?;
-            }
-            match batch {
-                Some(batch) => self.batches.push(batch, std::mem::take(&mut self.arriving)),
-                None if rest.len() == before => {
-                    return Err(Error::malformed("the Arrow stream goes on after its end"));
-                }
-                None => {}
             }
         }
         Ok(())
@@ -71,7 +75,7 @@ impl Decoder for ArrowDecoder {
         if !self.seen {
             return Err(Error::malformed("the body is empty: an Arrow stream begins with its schema"));
         }
-        self.messages.finish().map_err(malformed)?;
+        self.library.finish().map_err(malformed)?;
         if !self.batches.has_begun() {
             return Err(Error::malformed("the Arrow stream ends before its schema"));
         }
@@ -84,7 +88,7 @@ impl Decoder for ArrowDecoder {
     }
 
     fn buffered(&self) -> usize {
-        self.arriving + self.batches.bytes()
+        self.messages.buffered() + self.batches.bytes()
     }
 }
 

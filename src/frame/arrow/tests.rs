@@ -2,6 +2,8 @@
 //! `tests/clients`.
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod bounds;
+
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;

@@ -21,12 +21,13 @@ pub struct LinesDecoder {
     schema: Arc<Schema>,
     options: StreamOptions,
     mark: ByteOrderMark,
+    /// The lines that are held and the one that is arriving, nothing between them:
+    /// empty lines take no memory, however many come.
     bytes: Vec<u8>,
     /// Lines that are complete and not empty.
     lines: VecDeque<Line>,
-    /// Where the line that is arriving begins, and how far it has been looked at.
+    /// Where the line that is arriving begins.
     arriving: usize,
-    scanned: usize,
     /// Lines of the stream before it, empty ones too.
     lines_before: usize,
     decided: Decided,
@@ -51,7 +52,6 @@ impl LinesDecoder {
             bytes: Vec::new(),
             lines: VecDeque::new(),
             arriving: 0,
-            scanned: 0,
             lines_before: 0,
             decided: Decided::default(),
             progress: Progress::default(),
@@ -59,30 +59,33 @@ impl LinesDecoder {
     }
 
     fn take(&mut self, bytes: &[u8]) -> Result<()> {
-        self.bytes.extend_from_slice(bytes);
-        while let Some(length) = self.bytes[self.scanned..].iter().position(|byte| *byte == b'\n') {
-            self.end_line(self.scanned + length)?;
+        let mut pieces = bytes.split(|byte| *byte == b'\n');
+        let last = pieces.next_back().unwrap_or_default();
+        for piece in pieces {
+            self.bytes.extend_from_slice(piece);
+            self.end_line()?;
         }
-        self.scanned = self.bytes.len();
-        self.check_length(self.scanned)
+        self.bytes.extend_from_slice(last);
+        self.check_length()
     }
 
-    /// Ends the line that is arriving before the line end at `end`.
-    fn end_line(&mut self, end: usize) -> Result<()> {
-        self.check_length(end)?;
-        let start = self.arriving;
-        if !self.bytes[start..end].trim_ascii().is_empty() {
+    /// Ends the line that is arriving.
+    fn end_line(&mut self) -> Result<()> {
+        self.check_length()?;
+        let (start, end) = (self.arriving, self.bytes.len());
+        if self.bytes[start..].trim_ascii().is_empty() {
+            self.bytes.truncate(start);
+        } else {
             self.lines.push_back(Line { start, end, number: self.lines_before });
+            self.arriving = end;
         }
         self.lines_before += 1;
-        self.arriving = end + 1;
-        self.scanned = self.arriving;
         Ok(())
     }
 
-    fn check_length(&self, end: usize) -> Result<()> {
+    fn check_length(&self) -> Result<()> {
         let limit = self.options.max_record_bytes;
-        if end - self.arriving < limit {
+        if self.bytes.len() - self.arriving < limit {
             return Ok(());
         }
         Err(record_too_long(self.progress.rows() + self.lines.len(), limit))
@@ -134,13 +137,12 @@ impl LinesDecoder {
         if start * 2 < self.bytes.len() {
             return;
         }
-        self.bytes.drain(..start.min(self.bytes.len()));
+        self.bytes.drain(..start);
         for line in &mut self.lines {
             line.start -= start;
             line.end -= start;
         }
         self.arriving -= start;
-        self.scanned = self.scanned.saturating_sub(start);
     }
 }
 
@@ -156,7 +158,7 @@ impl Decoder for LinesDecoder {
         let held = self.mark.take();
         self.take(&held)?;
         if self.arriving < self.bytes.len() {
-            self.end_line(self.bytes.len())?;
+            self.end_line()?;
         }
         self.progress.finish();
         Ok(())

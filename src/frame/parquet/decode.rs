@@ -3,20 +3,24 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use arrow_array::cast::AsArray;
+use arrow_array::{ArrayRef, NullArray, RecordBatch, RecordBatchOptions};
 use arrow_schema::{DataType, Field, Schema as ArrowSchema};
 use bytes::{Bytes, BytesMut};
+use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
 use parquet::file::metadata::ParquetMetaData;
 
+use super::pages::Pages;
 use crate::error::{Error, Result};
-use crate::frame::arrow::{Batches, too_long};
+use crate::frame::arrow::{Batches, is_readable, too_long};
 use crate::frame::render;
 use crate::frame::schema::Schema;
 use crate::frame::stream::{Chunk, Decoder, StreamOptions};
 
-/// Rows that are decoded at a time.
+/// Most rows that are decoded at a time; fewer where a single value may be long.
 const BATCH_ROWS: usize = 4096;
 /// Most characters of the library's message in an answer.
 const MESSAGE_CHARACTERS: usize = 300;
@@ -25,7 +29,7 @@ const MESSAGE_CHARACTERS: usize = 300;
 pub struct ParquetDecoder {
     options: StreamOptions,
     file: BytesMut,
-    reader: Option<ParquetRecordBatchReader>,
+    reader: Option<Reader>,
     batches: Batches,
 }
 
@@ -35,27 +39,89 @@ impl ParquetDecoder {
         Self { options, file: BytesMut::new(), reader: None, batches: Batches::new(schema, options) }
     }
 
-    fn open(&mut self) -> Result<ParquetRecordBatchReader> {
+    fn open(&mut self) -> Result<Reader> {
         let file = std::mem::take(&mut self.file).freeze();
         let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(malformed)?;
-        self.check_size(metadata.metadata())?;
+        let batch_rows = self.check_size(&file, metadata.metadata())?;
         let columns = Arc::clone(metadata.schema());
+        let read: Vec<bool> = columns.fields().iter().map(|field| is_readable(field.data_type())).collect();
+        let roots = (0..read.len()).filter(|position| read[*position]);
+        let roots = ProjectionMask::roots(metadata.parquet_schema(), roots);
         // Strings stay dictionaries: a long one that a million rows share is there once.
         let options = ArrowReaderOptions::new().with_schema(with_dictionaries(&columns));
         let metadata = ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options).map_err(malformed)?;
         self.batches.begin(columns)?;
-        ParquetRecordBatchReaderBuilder::<Bytes>::new_with_metadata(file, metadata)
-            .with_batch_size(BATCH_ROWS)
-            .build()
-            .map_err(malformed)
+        let reader = ParquetRecordBatchReaderBuilder::<Bytes>::new_with_metadata(file, metadata);
+        let batches = reader.with_batch_size(batch_rows).with_projection(roots).build().map_err(malformed)?;
+        let (texts, dictionaries) = (0, vec![None; read.len()]);
+        Ok(Reader { batches, read, texts, dictionaries, limit: self.options.max_message_bytes })
     }
 
-    fn check_size(&self, metadata: &ParquetMetaData) -> Result<()> {
+    /// Looks at what the file inflates to; the value is how many rows of it may be
+    /// decoded at a time.
+    fn check_size(&self, file: &[u8], metadata: &ParquetMetaData) -> Result<usize> {
         let limit = self.options.max_message_bytes;
-        if inflated(metadata).is_some_and(|bytes| usize::try_from(bytes).is_ok_and(|bytes| bytes <= limit)) {
-            return Ok(());
+        let pages = Pages::of(file, metadata).ok_or_else(|| malformed("the headers of its pages are broken"))?;
+        // In every other format a value takes a byte at least.
+        if pages.inflated.max(pages.values) > limit as u64 {
+            return Err(too_long("the Parquet file inflates to columns", limit, "send the rows in several files"));
         }
-        Err(too_long("the Parquet file inflates to columns", limit, "send the rows in several files"))
+        let rows = limit as u64 / pages.longest_shared.max(1);
+        Ok(usize::try_from(rows).map_or(BATCH_ROWS, |rows| rows.clamp(1, BATCH_ROWS)))
+    }
+}
+
+/// How many times as many bytes as the file may inflate to its texts may have, where
+/// rows of one batch don't share them.
+const TEXTS: usize = 4;
+
+/// The rows of a file that was opened.
+struct Reader {
+    batches: ParquetRecordBatchReader,
+    /// Which of the file's columns are in the batches: a value of a nested or binary
+    /// column may be there once for any number of rows, and no column can hold it.
+    read: Vec<bool>,
+    /// Bytes of texts so far, and where those of each column were last. Rows share
+    /// them, unless their pages don't.
+    texts: usize,
+    dictionaries: Vec<Option<usize>>,
+    limit: usize,
+}
+
+impl Reader {
+    fn next(&mut self) -> Result<Option<RecordBatch>> {
+        let Some(batch) = self.batches.next() else { return Ok(None) };
+        let batch = batch.map_err(malformed)?;
+        self.count_texts(&batch)?;
+        if self.read.iter().all(|read| *read) {
+            return Ok(Some(batch));
+        }
+        let (schema, rows) = (batch.schema(), batch.num_rows());
+        let mut there = batch.columns().iter().zip(schema.fields());
+        let columns = self.read.iter().map(|read| {
+            let there = if *read { there.next() } else { None };
+            let left_out = || (Field::new("", DataType::Null, true), Arc::new(NullArray::new(rows)) as ArrayRef);
+            there.map_or_else(left_out, |(array, field)| (field.as_ref().clone(), Arc::clone(array)))
+        });
+        let (fields, arrays): (Vec<_>, Vec<_>) = columns.unzip();
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        let batch = RecordBatch::try_new_with_options(Arc::new(ArrowSchema::new(fields)), arrays, &options);
+        batch.map(Some).map_err(Error::internal)
+    }
+
+    fn count_texts(&mut self, batch: &RecordBatch) -> Result<()> {
+        for (column, last) in batch.columns().iter().zip(&mut self.dictionaries) {
+            let Some(dictionary) = column.as_any_dictionary_opt() else { continue };
+            let Some(texts) = dictionary.values().as_string_opt::<i32>() else { continue };
+            let place = texts.value_data().as_ptr().addr();
+            if last.replace(place) != Some(place) {
+                self.texts += texts.value_data().len();
+            }
+        }
+        if self.texts > self.limit.saturating_mul(TEXTS) {
+            return Err(too_long("the Parquet file inflates to texts", self.limit, "send the rows in several files"));
+        }
+        Ok(())
     }
 }
 
@@ -77,12 +143,11 @@ impl Decoder for ParquetDecoder {
     fn next_chunk(&mut self, max_rows: usize) -> Result<Option<Chunk>> {
         if let Some(reader) = &mut self.reader {
             while self.batches.rows() < max_rows.max(1) && self.batches.bytes() < self.options.chunk_bytes {
-                let Some(batch) = unless_panics(|| Ok(reader.next()))? else {
+                let Some(batch) = unless_panics(|| reader.next())? else {
                     self.reader = None;
                     self.batches.finish();
                     break;
                 };
-                let batch = batch.map_err(malformed)?;
                 let bytes = batch.get_array_memory_size();
                 self.batches.push(batch, bytes);
             }
@@ -95,20 +160,15 @@ impl Decoder for ParquetDecoder {
     }
 }
 
-/// Bytes that the columns of a file take in memory, roughly, as its end says: what its
-/// pages inflate to, and a double per cell, for a run of equal values is one value there.
-/// `None` when the end can't be read.
+/// Bytes that the columns of a file take in memory, roughly, as its pages say: what they
+/// inflate to, and a double per cell, for a run of equal values is one value there.
+/// `None` when they can't be read.
 pub fn decoded_bytes(file: &Bytes) -> Option<u64> {
     let metadata = unless_panics(|| ArrowReaderMetadata::load(file, ArrowReaderOptions::new()).map_err(malformed));
     let metadata = metadata.ok()?;
     let (rows, columns) = (metadata.metadata().file_metadata().num_rows(), metadata.schema().fields().len() as u64);
     let cells = u64::try_from(rows).ok()?.saturating_mul(columns);
-    Some(inflated(metadata.metadata())?.saturating_add(cells.saturating_mul(8)))
-}
-
-fn inflated(metadata: &ParquetMetaData) -> Option<u64> {
-    let groups = metadata.row_groups().iter().map(|group| group.total_byte_size());
-    u64::try_from(groups.fold(0_i64, i64::saturating_add)).ok()
+    Some(Pages::of(file, metadata.metadata())?.inflated.saturating_add(cells.saturating_mul(8)))
 }
 
 /// The library panics on some files that are broken in the middle. The decoder is
@@ -118,14 +178,14 @@ fn unless_panics<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
 }
 
 fn with_dictionaries(columns: &ArrowSchema) -> Arc<ArrowSchema> {
-    let fields = columns.fields().iter().map(|field| {
-        let text = match field.data_type() {
-            DataType::Utf8 | DataType::Utf8View => DataType::Utf8,
-            DataType::LargeUtf8 => DataType::LargeUtf8,
-            _ => return field.as_ref().clone(),
-        };
-        let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(text));
-        Field::new(field.name(), dictionary, field.is_nullable())
+    let is_text = |kind: &DataType| matches!(kind, DataType::Utf8 | DataType::Utf8View | DataType::LargeUtf8);
+    let fields = columns.fields().iter().map(|field| match field.data_type() {
+        DataType::Dictionary(_, values) if !is_text(values) => field.as_ref().clone(),
+        kind if is_text(kind) || matches!(kind, DataType::Dictionary(..)) => {
+            let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+            Field::new(field.name(), dictionary, field.is_nullable())
+        }
+        _ => field.as_ref().clone(),
     });
     Arc::new(ArrowSchema::new(fields.collect::<Vec<_>>()))
 }

@@ -220,6 +220,16 @@ async fn streams_are_bounded_in_bytes_records_and_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_held_of_a_row_counts_as_memory_for_bodies() {
+    let server = setup().settings(|settings| settings.limits.max_record_bytes = 4 << 20).start().await;
+    let blank = " ".repeat(1 << 20);
+    exchange(&server, head(Format::Ndjson), blank.as_bytes()).await.0.is_problem(429, "overloaded");
+    let lines = "\n".repeat(1 << 20) + "{\"x\":1}";
+    let (reply, answer, _) = exchange(&server, head(Format::Ndjson), lines.as_bytes()).await;
+    assert_eq!((reply.status, predictions(Format::Ndjson, &answer)), (200, vec![2.0]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_panic_in_the_middle_of_an_answer_breaks_that_one_off() {
     let scorer = Scripted::new(|request| async move {
         let scored = doubled(&request);

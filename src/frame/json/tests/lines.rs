@@ -29,6 +29,26 @@ fn lines_are_records() {
 }
 
 #[test]
+fn empty_lines_take_no_memory() {
+    let columns = schema(&[("x", ColumnType::Double), ("s", ColumnType::Character)]);
+    for held in ["", "{\"x\":1}\n"] {
+        let mut decoder = LinesDecoder::new(Arc::new(columns.clone()), LINES);
+        decoder.push(held.as_bytes()).unwrap();
+        let before = decoder.buffered();
+        for empty in ["\n", "\r\n", "   \n"] {
+            decoder.push(empty.repeat(100_000).as_bytes()).unwrap();
+            assert_eq!(decoder.buffered(), before, "{empty:?} after {held:?}");
+        }
+        decoder.push(b"\n{\"x\":2}\n").unwrap();
+        decoder.push(b"[]").unwrap();
+        decoder.finish().unwrap();
+        let error = decoder.next_chunk(100).unwrap_err();
+        let line = 300_000 + held.lines().count() + 3;
+        assert!(error.detail().contains(&format!("line {line}")), "{error}");
+    }
+}
+
+#[test]
 fn faults_are_told_by_line_and_row() {
     let body = b"{\"x\":1}\n\n{\"x\":\"a\"}\n{\"x\":9007199254740993}\n{\"x\":36893488147419103233}\n";
     let error = chunks(&[body], 100, LINES).unwrap_err();

@@ -11,6 +11,7 @@ use super::How;
 use crate::error::{Error, Kind, Result};
 use crate::frame::json::NonFinite;
 use crate::frame::stream::{Chunk, Decoder, OnMisfit, StreamOptions, decoder};
+use crate::http::admission::Permit;
 use crate::http::body;
 use crate::http::coding::{Inflated, Inflater};
 use crate::http::layers::Exchange;
@@ -68,15 +69,17 @@ impl Feed {
     }
 
     /// The next rows, when so many have come; `None` after the last. May be dropped
-    /// while it waits and called again.
+    /// while it waits and called again. What is held until there are so many counts
+    /// against the permit.
     ///
     /// # Errors
-    /// Those of the decoder, [`Kind::TooLarge`] for more bytes than a stream may
-    /// have, [`Kind::BodyTimeout`] when nothing comes for too long.
-    pub(super) async fn next(&mut self) -> Result<Option<Chunk>> {
+    /// Those of the decoder and of [`Permit::reserve`], [`Kind::TooLarge`] for more
+    /// bytes than a stream may have, [`Kind::BodyTimeout`] when nothing comes for too
+    /// long.
+    pub(super) async fn next(&mut self, permit: &mut Permit) -> Result<Option<Chunk>> {
         loop {
             let started = Instant::now();
-            let step = self.decode();
+            let step = self.decode(permit);
             self.decoding += started.elapsed();
             match step? {
                 Step::Chunk(chunk) => return Ok(Some(chunk)),
@@ -88,7 +91,7 @@ impl Feed {
     }
 
     /// Goes on as far as a piece of the bytes that are there.
-    fn decode(&mut self) -> Result<Step> {
+    fn decode(&mut self, permit: &mut Permit) -> Result<Step> {
         if let Some(chunk) = self.decoder.next_chunk(self.max_rows)? {
             return Ok(Step::Chunk(chunk));
         }
@@ -102,6 +105,7 @@ impl Feed {
                     return Err(body::too_large("the body is longer than", self.max_bytes));
                 }
                 self.decoder.push(bytes)?;
+                permit.reserve(self.decoder.buffered())?;
             }
             Inflated::Waits => return Ok(Step::Read),
             Inflated::End => {

@@ -112,7 +112,7 @@ impl Pipeline {
     pub(super) async fn first(&mut self) -> Result<Piece> {
         let first = self.next().await?.ok_or_else(|| Error::internal("an answer without a beginning"))?;
         if !self.is_at_end() {
-            self.reserve(self.bounds.bytes)?;
+            self.permit.reserve(self.bounds.bytes).inspect_err(count_body_memory)?;
         }
         Ok(first)
     }
@@ -138,7 +138,7 @@ impl Pipeline {
             tokio::select! {
                 biased;
                 Some(scored) = self.scoring.next(), if !self.scoring.is_empty() => return self.write(&scored?).map(Some),
-                chunk = self.feed.next() => match chunk.and_then(|chunk| self.take(chunk)) {
+                chunk = self.feed.next(&mut self.permit) => match chunk.and_then(|chunk| self.take(chunk)).inspect_err(count_body_memory) {
                     Ok(()) => {}
                     Err(error) if self.answer.is_none() => return Err(error),
                     Err(error) => self.failed = Some(error),
@@ -154,13 +154,9 @@ impl Pipeline {
         let now = Instant::now();
         self.observe(Stage::Decode, now.checked_sub(decoding).unwrap_or(now), now);
         let bytes = self.feed.inflated().min(self.bounds.bytes).max(self.feed.buffered());
-        self.reserve(bytes)?;
+        self.permit.reserve(bytes)?;
         self.submit(chunk);
         Ok(())
-    }
-
-    fn reserve(&mut self, bytes: usize) -> Result<()> {
-        self.permit.reserve(bytes).inspect_err(|error| count_overload(error, "body_memory"))
     }
 
     fn submit(&mut self, chunk: Chunk) {
@@ -283,6 +279,10 @@ impl Piece {
             }
         }
     }
+}
+
+fn count_body_memory(error: &Error) {
+    count_overload(error, "body_memory");
 }
 
 fn is_overloaded(error: &Error) -> bool {

@@ -1,0 +1,197 @@
+//! What the messages of an Arrow stream say of themselves, looked at before the
+//! library acts on it: how long they are, how many rows a record batch claims to
+//! have, and how much the dictionaries come to that the library keeps.
+
+use std::collections::HashMap;
+
+use arrow_ipc::{DictionaryBatch, MessageHeader, RecordBatch, root_as_message};
+
+use super::batches::too_long;
+use crate::error::{Error, Kind, Result};
+
+/// Begins a message, before the length of its metadata.
+const CONTINUATION: [u8; 4] = [0xff; 4];
+/// Rows that a record batch may have whatever its length: those of a column of
+/// nothing but nulls, or of no column, take no bytes.
+const FREE_ROWS: usize = 16 * 1024;
+/// Rows that a byte may stand for beyond that: one bit each.
+const ROWS_PER_BYTE: usize = 8;
+/// Bytes of dictionaries that may be copied, beyond the longest message, for each
+/// byte of the stream: what is added to a dictionary has the library copy it all.
+const COPIES_PER_BYTE: u64 = 256;
+
+/// Follows a stream message by message.
+pub(super) struct Messages {
+    limit: usize,
+    part: Part,
+    /// Bytes since the last record batch, without those of dictionaries.
+    arriving: usize,
+    /// Bytes of the dictionaries by their ids, and of the stream so far.
+    dictionaries: HashMap<i64, usize>,
+    copied: u64,
+    seen: u64,
+}
+
+/// A part of a message that is arriving.
+enum Part {
+    /// The continuation mark, if any, and the length of the metadata.
+    Length {
+        bytes: [u8; 4],
+        filled: usize,
+    },
+    Metadata {
+        bytes: Vec<u8>,
+        length: usize,
+    },
+    Body {
+        missing: usize,
+        counts: bool,
+    },
+    /// After the end, or after something that the library refuses.
+    End,
+}
+
+impl Part {
+    const START: Self = Self::Length { bytes: [0; 4], filled: 0 };
+}
+
+impl Messages {
+    /// A stream whose messages, and dictionaries together, have at most `limit` bytes.
+    pub(super) fn new(limit: usize) -> Self {
+        Self { limit, part: Part::START, arriving: 0, dictionaries: HashMap::new(), copied: 0, seen: 0 }
+    }
+
+    /// How many of the bytes, which follow those before them, the library may be
+    /// given: they end with a part of a message at the latest.
+    ///
+    /// # Errors
+    /// [`Kind::TooLarge`] for what is over the limit, or has more rows than so many
+    /// bytes can stand for; [`Kind::Malformed`] for buffers that overlap.
+    pub(super) fn pass(&mut self, bytes: &[u8]) -> Result<usize> {
+        let taken = match &mut self.part {
+            Part::Length { bytes: length, filled } => {
+                let taken = bytes.len().min(length.len() - *filled);
+                length[*filled..*filled + taken].copy_from_slice(&bytes[..taken]);
+                *filled += taken;
+                taken
+            }
+            Part::Metadata { bytes: metadata, length } => {
+                let taken = bytes.len().min(*length - metadata.len());
+                metadata.extend_from_slice(&bytes[..taken]);
+                taken
+            }
+            Part::Body { missing, .. } => {
+                let taken = bytes.len().min(*missing);
+                *missing -= taken;
+                taken
+            }
+            Part::End => bytes.len(),
+        };
+        self.seen += taken as u64;
+        if !matches!(self.part, Part::Body { counts: false, .. }) {
+            self.arriving += taken;
+        }
+        self.end_part()?;
+        if self.buffered() > self.limit {
+            return Err(too_long("the Arrow stream has a record batch", self.limit, "write smaller batches"));
+        }
+        Ok(taken)
+    }
+
+    /// Bytes since the last record batch, and of all dictionaries.
+    pub(super) fn buffered(&self) -> usize {
+        self.arriving + self.dictionaries.values().sum::<usize>()
+    }
+
+    /// A record batch is complete; the bytes that it took.
+    pub(super) fn end_batch(&mut self) -> usize {
+        std::mem::take(&mut self.arriving)
+    }
+
+    /// Goes on to the next part when this one is complete.
+    fn end_part(&mut self) -> Result<()> {
+        match &mut self.part {
+            Part::Length { bytes, filled: 4 } if *bytes == CONTINUATION => self.part = Part::START,
+            Part::Length { bytes, filled: 4 } => {
+                let length = u32::from_le_bytes(*bytes) as usize;
+                self.part = if length == 0 { Part::End } else { Part::Metadata { bytes: Vec::new(), length } };
+            }
+            Part::Metadata { bytes, length } if bytes.len() == *length => {
+                let metadata = std::mem::take(bytes);
+                self.part = self.read(&metadata)?;
+            }
+            Part::Body { missing: 0, .. } => self.part = Part::START,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Reads the metadata of a message.
+    fn read(&mut self, metadata: &[u8]) -> Result<Part> {
+        // What is no message is an error of the library, which knows why.
+        let Ok(message) = root_as_message(metadata) else { return Ok(Part::End) };
+        let Ok(missing) = usize::try_from(message.bodyLength()) else { return Ok(Part::End) };
+        let mut counts = true;
+        match message.header_type() {
+            MessageHeader::RecordBatch => {
+                if let Some(batch) = message.header_as_record_batch() {
+                    check(batch, metadata.len().saturating_add(missing), missing)?;
+                }
+            }
+            MessageHeader::DictionaryBatch => {
+                if let Some(dictionary) = message.header_as_dictionary_batch() {
+                    if let Some(batch) = dictionary.data() {
+                        check(batch, metadata.len().saturating_add(missing), missing)?;
+                    }
+                    self.keep(dictionary, metadata.len().saturating_add(missing))?;
+                    self.arriving = self.arriving.saturating_sub(metadata.len());
+                    counts = false;
+                }
+            }
+            _ => {}
+        }
+        if missing > self.limit {
+            return Err(too_long("the Arrow stream has a record batch", self.limit, "write smaller batches"));
+        }
+        Ok(if missing == 0 { Part::START } else { Part::Body { missing, counts } })
+    }
+
+    /// Counts a dictionary, which stands in the place of the last one with its id or
+    /// is added to it.
+    fn keep(&mut self, dictionary: DictionaryBatch<'_>, bytes: usize) -> Result<()> {
+        let kept = self.dictionaries.entry(dictionary.id()).or_default();
+        if dictionary.isDelta() {
+            self.copied = self.copied.saturating_add(*kept as u64);
+            *kept = kept.saturating_add(bytes);
+        } else {
+            *kept = bytes;
+        }
+        let most = self.seen.saturating_mul(COPIES_PER_BYTE).saturating_add(self.limit as u64);
+        if self.copied > most {
+            let detail = "the Arrow stream adds to long dictionaries too often; write larger batches";
+            return Err(Error::new(Kind::TooLarge, detail));
+        }
+        let sum = self.dictionaries.values().fold(0_usize, |sum, kept| sum.saturating_add(*kept));
+        if sum > self.limit {
+            return Err(too_long("the Arrow stream has dictionaries", self.limit, "send the rows in several streams"));
+        }
+        Ok(())
+    }
+}
+
+/// Whether rows and buffers of a batch are such as its bytes can hold.
+fn check(batch: RecordBatch<'_>, bytes: usize, body: usize) -> Result<()> {
+    let most = bytes.saturating_mul(ROWS_PER_BYTE).saturating_add(FREE_ROWS);
+    if usize::try_from(batch.length()).is_ok_and(|rows| rows > most) {
+        let detail = format!(
+            "a record batch of the Arrow stream claims {} rows in {bytes} bytes; give its columns the types of their values",
+            batch.length()
+        );
+        return Err(Error::new(Kind::TooLarge, detail));
+    }
+    let lengths = batch.buffers().into_iter().flatten().map(|buffer| usize::try_from(buffer.length()).unwrap_or(0));
+    if lengths.fold(0_usize, usize::saturating_add) > body {
+        return Err(Error::malformed("not an Arrow stream that can be read: its buffers overlap"));
+    }
+    Ok(())
+}
