@@ -152,6 +152,7 @@ impl Server {
                 max_bytes: limits.max_stream_bytes,
                 max_record_bytes: limits.max_record_bytes,
                 rows: limits.stream_rows,
+                min_rate: limits.min_stream_rate,
             },
             body_timeout: server.body_timeout,
             expose_model_errors: server.expose_model_errors,

@@ -65,15 +65,17 @@ pub struct Call {
 }
 
 impl Scored {
-    /// The predictions for no rows.
+    /// The predictions for no rows, where no others are known.
     pub fn empty() -> Self {
+        let column = arrow_schema::Field::new(UNNAMED_COLUMN, arrow_schema::DataType::Float64, true);
+        Self::without_rows(Arc::new(arrow_schema::Schema::new(vec![column])), true)
+    }
+
+    /// The predictions for no rows with these columns.
+    pub fn without_rows(columns: arrow_schema::SchemaRef, unnamed: bool) -> Self {
         Self {
-            batch: RecordBatch::new_empty(Arc::new(arrow_schema::Schema::new(vec![arrow_schema::Field::new(
-                UNNAMED_COLUMN,
-                arrow_schema::DataType::Float64,
-                true,
-            )]))),
-            unnamed: true,
+            batch: RecordBatch::new_empty(columns),
+            unnamed,
             warnings: Vec::new(),
             times: StageTimes::default(),
             call: None,

@@ -293,6 +293,12 @@ pub const ENTRIES: &[Entry] = &[
         COUNT,
         "Rows of a body that is scored piece by piece that make one piece; a piece has at most 1 MiB, or one record.",
     ),
+    entry(
+        "limits.min_stream_rate",
+        BYTES,
+        "Bytes per second that a body must bring which is scored piece by piece, on average over `server.body_timeout`. 0 \
+         means that one byte in that time is enough.",
+    ),
     entry("limits.max_reply_bytes", BYTES, "Largest answer of a worker."),
     entry(
         "limits.quarantine_entries",

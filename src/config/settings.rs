@@ -230,6 +230,8 @@ pub struct LimitSettings {
     pub max_stream_bytes: usize,
     /// Rows of such a body that are scored together.
     pub stream_rows: usize,
+    /// Bytes per second that such a body must bring.
+    pub min_stream_rate: usize,
     /// Most requests that are accepted and not yet answered.
     pub max_requests: usize,
     /// Most requests that wait for a worker of one model version.
@@ -396,6 +398,7 @@ impl Default for LimitSettings {
             max_record_bytes: 1024 * 1024,
             max_stream_bytes: 16 * 1024 * 1024 * 1024,
             stream_rows: 1024,
+            min_stream_rate: 240,
             max_requests: 4096,
             max_queued_requests: 2048,
             max_queued_rows: 1_000_000,

@@ -57,6 +57,7 @@ fn numbers(settings: &Settings, problems: &mut Vec<Problem>) {
         ("limits.max_record_bytes", limits.max_record_bytes, 1, MAX_32_BIT),
         ("limits.max_stream_bytes", limits.max_stream_bytes, 1, usize::MAX),
         ("limits.stream_rows", limits.stream_rows, 1, MAX_32_BIT),
+        ("limits.min_stream_rate", limits.min_stream_rate, 0, MAX_32_BIT),
         ("limits.max_requests", limits.max_requests, 1, 1_000_000),
         ("batching.max_rows", batching.max_rows, 1, MAX_32_BIT),
         ("batching.split_rows", batching.split_rows, 1, MAX_32_BIT),

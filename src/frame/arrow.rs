@@ -14,4 +14,4 @@ pub(in crate::frame) use self::batches::{Batches, too_long};
 pub(in crate::frame) use self::columns::is_readable;
 pub use self::decode::ArrowDecoder;
 pub use self::encode::ArrowEncoder;
-pub(in crate::frame) use self::encode::{conform, no_header, nullable};
+pub(in crate::frame) use self::encode::{conform, nullable};

@@ -19,7 +19,7 @@ use super::render;
 use super::schema::Schema;
 use super::stream::progress::{Progress, settle};
 use super::stream::{Chunk, Decoder, OnMisfit, RejectedRow, StreamOptions, record_too_long};
-use super::table::{Decided, Slot, Table};
+use super::table::{Decided, Slot, Table, check_names};
 use crate::error::{Error, Kind, Result};
 
 /// Reads rows from CSV.
@@ -48,20 +48,14 @@ impl CsvDecoder {
 
     fn read_header(&mut self) -> Result<()> {
         let Some(row) = self.tokens.rows().first() else { return Ok(()) };
-        let mut names: Vec<String> = Vec::with_capacity(row.fields.len());
-        for field in row.fields.clone() {
-            let (name, _) = self.tokens.field(field).ok_or_else(|| not_utf8("the header"))?;
-            if names.iter().any(|known| known == name) {
-                let name = render::quoted(name);
-                return Err(Error::malformed(format!("the header has the column {name} twice")));
-            }
-            names.push(name.to_owned());
-        }
+        let names = row.fields.clone().map(|field| self.tokens.field(field).map(|(name, _)| name));
+        let names = names.collect::<Option<Vec<_>>>().ok_or_else(|| not_utf8("the header"))?;
+        check_names(&self.schema, "the header", names.iter().copied())?;
         if row.unclosed {
             return Err(unclosed("the header"));
         }
+        self.header = Some(names.into_iter().map(str::to_owned).collect());
         self.tokens.drop_rows(1);
-        self.header = Some(names);
         Ok(())
     }
 
@@ -158,6 +152,10 @@ impl Decoder for CsvDecoder {
             self.progress.gave(count);
         }
         chunk
+    }
+
+    fn complete_rows(&self) -> usize {
+        self.tokens.rows().len()
     }
 
     fn buffered(&self) -> usize {

@@ -99,6 +99,10 @@ pub trait Decoder: Send {
     /// rejected, and the errors of [`Decoder::push`].
     fn next_chunk(&mut self, max_rows: usize) -> Result<Option<Chunk>>;
 
+    /// Rows that are complete and were not taken yet, as far as they are known before
+    /// they are asked for.
+    fn complete_rows(&self) -> usize;
+
     /// Bytes that are held because their rows were not taken yet.
     fn buffered(&self) -> usize;
 }
@@ -157,6 +161,44 @@ pub fn encoder(format: Format, options: EncodeOptions) -> Box<dyn Encoder> {
     }
 }
 
+/// Bytes that are read between two looks at the number of rows.
+const PIECE: usize = 64 * 1024;
+
+/// Gives a decoder a whole body, unless it has more than `max_rows` rows: that is found
+/// out before all of it is taken apart, as far as the format tells. The value is whether
+/// there were no more.
+///
+/// # Errors
+/// Those of the decoder.
+pub fn push_whole(decoder: &mut dyn Decoder, body: &[u8], max_rows: usize) -> Result<bool> {
+    for piece in body.chunks(PIECE) {
+        decoder.push(piece)?;
+        if decoder.complete_rows() > max_rows {
+            return Ok(false);
+        }
+    }
+    decoder.finish()?;
+    Ok(true)
+}
+
+/// Whether rows that follow others have their columns, in their order: else values
+/// would stand under the names of others.
+///
+/// # Errors
+/// [`Kind::Internal`] when they have not.
+pub(super) fn check_columns(batch: &RecordBatch, header: &ArrowSchema) -> Result<()> {
+    let names = batch.schema_ref().fields().iter().map(|field| field.name());
+    if names.eq(header.fields().iter().map(|field| field.name())) {
+        return Ok(());
+    }
+    Err(Error::internal("the columns of the predictions differ from those of the rows before"))
+}
+
+/// The error of an encoder that is given rows first.
+pub(super) fn no_header() -> Error {
+    Error::internal("rows were encoded before their header")
+}
+
 /// What to say of a record that is longer than it may be.
 pub(super) fn record_too_long(row: usize, limit: usize) -> Error {
     Error::new(Kind::TooLarge, format!("row {row} is longer than the {limit} bytes that a row may have"))
@@ -190,5 +232,33 @@ impl ByteOrderMark {
     pub(crate) fn take(&mut self) -> Vec<u8> {
         self.passed = true;
         std::mem::take(&mut self.held)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+    use arrow_array::{ArrayRef, Float64Array};
+
+    use super::*;
+
+    #[test]
+    fn rows_with_other_columns_than_those_before_are_refused_in_every_format() {
+        let value: ArrayRef = Arc::new(Float64Array::from(vec![0.5]));
+        let batch = |names: &[&str]| {
+            RecordBatch::try_from_iter_with_nullable(names.iter().map(|name| (*name, Arc::clone(&value), true)))
+                .unwrap()
+        };
+        for format in Format::ALL {
+            let (mut encoder, mut out) = (encoder(format, EncodeOptions::default()), Vec::new());
+            assert_eq!(*encoder.encode(&batch(&["a", "b"]), &mut out).unwrap_err().kind(), Kind::Internal, "{format}");
+            encoder.header(batch(&["a", "b"]).schema_ref(), &mut out).unwrap();
+            encoder.encode(&batch(&["a", "b"]), &mut out).unwrap();
+            for other in [&["b", "a"][..], &["a"], &["a", "b", "c"], &["a", "c"]] {
+                let error = encoder.encode(&batch(other), &mut out).unwrap_err();
+                assert_eq!(*error.kind(), Kind::Internal, "{format} {other:?}");
+            }
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The columns of one input while it is read: those of the schema, and what the
 //! body has besides.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow_array::{BooleanArray, RecordBatch, RecordBatchOptions};
@@ -238,9 +239,7 @@ impl<'s> Table<'s> {
     #[cold]
     fn add(&mut self, place: usize, name: &str, findings: &mut Findings) -> Result<usize, LimitPassed> {
         if self.slots.len() - self.schema.columns.len() >= UNKNOWN_COLUMNS {
-            return Err(LimitPassed(format!(
-                "more than {UNKNOWN_COLUMNS} columns that the model does not know; send fewer"
-            )));
+            return Err(too_many_columns());
         }
         let slot = match self.schema.unknown_columns {
             UnknownColumns::Pass => {
@@ -301,6 +300,34 @@ impl<'s> Table<'s> {
             None => expected.to_owned(),
         }
     }
+}
+
+/// Checks the names of all columns of an input, before anything is made of them:
+/// there may be more of them than any input has.
+///
+/// # Errors
+/// [`Kind::TooLarge`](crate::error::Kind::TooLarge) for more than are taken, and
+/// [`Kind::Malformed`](crate::error::Kind::Malformed) when one is there twice; `place`
+/// says where.
+pub(crate) fn check_names<'n>(
+    schema: &Schema,
+    place: &str,
+    names: impl ExactSizeIterator<Item = &'n str>,
+) -> Result<(), Error> {
+    if names.len() > schema.columns.len() + UNKNOWN_COLUMNS {
+        return Err(too_many_columns().into());
+    }
+    let mut known = HashSet::with_capacity(names.len());
+    for name in names {
+        if !known.insert(name) {
+            return Err(Error::malformed(format!("{place} has the column {} twice", quoted(name))));
+        }
+    }
+    Ok(())
+}
+
+fn too_many_columns() -> LimitPassed {
+    LimitPassed(format!("more than {UNKNOWN_COLUMNS} columns that the model does not know; send fewer"))
 }
 
 /// What to say of more than `limit` rows.

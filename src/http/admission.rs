@@ -15,6 +15,10 @@ pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Bodies of the largest size that may be in memory together.
 const LARGEST_BODIES: usize = 8;
 
+/// How much of the memory for bodies those may take that are scored while they
+/// arrive: the other part is for those that come as a whole and are soon gone.
+const SHARE_OF_STREAMS: (usize, usize) = (1, 2);
+
 /// Bytes that one permit of the byte budget stands for.
 const GRAIN: usize = 1024;
 
@@ -23,15 +27,28 @@ pub(crate) struct Admission {
     max_requests: usize,
     requests: Arc<Semaphore>,
     body_grains: Arc<Semaphore>,
+    stream_grains: Arc<Semaphore>,
 }
 
 /// The right to be worked on. It travels with the work, also into a blocking
-/// thread, and counts the bytes that the request's body takes.
+/// thread, and counts the bytes that the request's body takes: as it was sent, and
+/// inflated. What becomes of them is not counted but bounded, for each format, by a
+/// multiple of them: a byte of CSV may be a value of 8 bytes and as much to find it,
+/// while it is decoded.
 #[derive(Debug)]
 pub(crate) struct Permit {
     _request: OwnedSemaphorePermit,
-    body_grains: Arc<Semaphore>,
-    body: Option<OwnedSemaphorePermit>,
+    body: Share,
+    /// What counts of it as a body that is scored while it arrives.
+    stream: Option<Share>,
+    stream_grains: Arc<Semaphore>,
+}
+
+/// What is held of a budget.
+#[derive(Debug)]
+struct Share {
+    grains: Arc<Semaphore>,
+    held: Option<OwnedSemaphorePermit>,
 }
 
 impl Admission {
@@ -39,10 +56,12 @@ impl Admission {
     pub(crate) fn new(max_requests: usize, max_body_bytes: usize) -> Self {
         let max_requests = max_requests.clamp(1, Semaphore::MAX_PERMITS);
         let grains = grains(max_body_bytes).saturating_mul(LARGEST_BODIES).min(Semaphore::MAX_PERMITS);
+        let of_streams = grains / SHARE_OF_STREAMS.1 * SHARE_OF_STREAMS.0;
         Self {
             max_requests,
             requests: Arc::new(Semaphore::new(max_requests)),
             body_grains: Arc::new(Semaphore::new(grains)),
+            stream_grains: Arc::new(Semaphore::new(of_streams)),
         }
     }
 
@@ -51,24 +70,37 @@ impl Admission {
         let request = Arc::clone(&self.requests).try_acquire_owned().map_err(|_| {
             overloaded(format!("{} requests are being answered already; try again later", self.max_requests))
         })?;
-        Ok(Permit { _request: request, body_grains: Arc::clone(&self.body_grains), body: None })
+        let body = Share { grains: Arc::clone(&self.body_grains), held: None };
+        Ok(Permit { _request: request, body, stream: None, stream_grains: Arc::clone(&self.stream_grains) })
     }
 }
 
 impl Permit {
+    /// The same for a body that is scored while it arrives.
+    pub(crate) fn of_stream(mut self) -> Self {
+        self.stream = Some(Share { grains: Arc::clone(&self.stream_grains), held: None });
+        self
+    }
+
     /// Reserves memory for a body of `bytes` in all, or refuses with [`Kind::Overloaded`].
     pub(crate) fn reserve(&mut self, bytes: usize) -> Result<()> {
-        let held = self.body.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        let Some(more) = grains(bytes).checked_sub(held).filter(|more| *more > 0) else {
+        self.stream.iter_mut().chain([&mut self.body]).try_for_each(|share| share.grow(grains(bytes)))
+    }
+}
+
+impl Share {
+    fn grow(&mut self, grains: usize) -> Result<()> {
+        let held = self.held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let Some(more) = grains.checked_sub(held).filter(|more| *more > 0) else {
             return Ok(());
         };
         let more = u32::try_from(more).map_err(|_| TryAcquireError::NoPermits);
-        let more = more.and_then(|more| Arc::clone(&self.body_grains).try_acquire_many_owned(more)).map_err(|_| {
+        let more = more.and_then(|more| Arc::clone(&self.grains).try_acquire_many_owned(more)).map_err(|_| {
             overloaded("the bodies of other requests take up the memory for bodies; try again later".to_owned())
         })?;
-        match &mut self.body {
-            Some(body) => body.merge(more),
-            None => self.body = Some(more),
+        match &mut self.held {
+            Some(held) => held.merge(more),
+            None => self.held = Some(more),
         }
         Ok(())
     }
@@ -116,5 +148,20 @@ mod tests {
         assert!(is_overloaded(late.reserve(1)));
         permits.pop();
         late.reserve(4096).expect("the bytes that became free");
+    }
+
+    #[test]
+    fn streams_leave_memory_for_bodies_that_come_as_a_whole() {
+        let admission = Admission::new(100, 4096);
+        let enter = || admission.enter().expect("a place");
+        let mut streams: Vec<Permit> = (0..LARGEST_BODIES / 2).map(|_| enter().of_stream()).collect();
+        for stream in &mut streams {
+            stream.reserve(4096).expect("the share of streams");
+        }
+        assert!(is_overloaded(enter().of_stream().reserve(1)));
+        let mut whole = enter();
+        whole.reserve(4096).expect("the rest is for others");
+        streams.pop();
+        enter().of_stream().reserve(4096).expect("the bytes that became free");
     }
 }

@@ -23,6 +23,8 @@ pub(crate) struct StreamLimits {
     pub(crate) max_record_bytes: usize,
     /// Most rows of a piece.
     pub(crate) rows: usize,
+    /// Bytes per second that a body must bring.
+    pub(crate) min_rate: usize,
 }
 
 /// How requests are traced.

@@ -15,10 +15,11 @@ mod tests;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
 use futures_util::future::join_all;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot, watch};
@@ -113,6 +114,8 @@ struct Shared<W: Workers> {
     joining: AtomicBool,
     calls: AtomicU64,
     batches: AtomicU64,
+    /// Columns of an answer without rows, and whether they are unnamed.
+    shape: OnceLock<(SchemaRef, bool)>,
 }
 
 impl<W: Workers> Dispatcher<W> {
@@ -131,6 +134,7 @@ impl<W: Workers> Dispatcher<W> {
             joining: AtomicBool::new(false),
             calls: AtomicU64::new(1),
             batches: AtomicU64::new(0),
+            shape: OnceLock::new(),
             holder: slots.holder(),
             settings,
             pool,
@@ -150,6 +154,12 @@ impl<W: Workers> Dispatcher<W> {
     /// rows were proved to be independent of each other.
     pub fn allow_joining(&self) {
         self.shared.joining.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on an answer without rows has the columns of these predictions, which
+    /// are the sample's: those of some caller may tell another what was sent.
+    pub fn answer_no_rows_like(&self, predictions: &Scored) {
+        self.shared.shape.get_or_init(|| (predictions.batch.schema(), predictions.unnamed));
     }
 
     /// Scores a request that is large and may be split: its parts on free workers,
@@ -224,7 +234,9 @@ impl<W: Workers> Score for Dispatcher<W> {
             let rows = request.inputs.get(&self.shared.rows_like).map_or(0, RecordBatch::num_rows);
             if rows == 0 {
                 // Many predict methods fail on no rows; the answer is known without them.
-                return Ok(Scored::empty());
+                return Ok(self.shared.shape.get().map_or_else(Scored::empty, |(columns, unnamed)| {
+                    Scored::without_rows(Arc::clone(columns), *unnamed)
+                }));
             }
             self.shared.check(&request.inputs)?;
             let parts = self.parts_for(&request.inputs, rows);
@@ -350,12 +362,16 @@ fn now() -> Instant {
 
 /// The predictions of all parts as one; `None` when they are not of one shape.
 fn put_together(parts: &[Scored]) -> Option<Scored> {
+    let unnamed = parts.first()?.unnamed;
+    if parts.iter().any(|part| part.unnamed != unnamed) {
+        return None;
+    }
     let batches: Vec<&RecordBatch> = parts.iter().map(|part| &part.batch).collect();
     let batch = join(&batches).ok()?;
     let longest = |time: fn(&StageTimes) -> Duration| parts.iter().map(|part| time(&part.times)).max();
     Some(Scored {
         batch,
-        unnamed: parts.first()?.unnamed,
+        unnamed,
         warnings: parts.iter().flat_map(|part| part.warnings.iter().cloned()).collect(),
         times: StageTimes {
             queue: longest(|times| times.queue)?,

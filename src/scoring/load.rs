@@ -151,6 +151,9 @@ pub async fn load_bundle(
         let scorer = Dispatcher::start(dispatch, pool.clone(), context.slots.clone());
         let timeout = bundle.manifest.timeout.unwrap_or(context.settings.models.timeout);
         let sample = check_sample(&bundle, &scorer, &schemas, timeout, context.settings.limits.max_rows).await?;
+        if let Some((_, predictions)) = &sample {
+            scorer.answer_no_rows_like(predictions);
+        }
         let row_independence = prove(
             &bundle,
             &pool,

@@ -14,7 +14,7 @@ use crate::batch::record::{Cause, Failure};
 use crate::batch::run::Unmade;
 use crate::frame::format::Format;
 use crate::frame::schema::{Column, ColumnType, InputSchemas, Inputs, Schema, UnknownColumns};
-use crate::frame::stream::{Chunk, OnMisfit, RejectedRow, StreamOptions, decoder};
+use crate::frame::stream::{Chunk, OnMisfit, RejectedRow, StreamOptions, decoder, push_whole};
 
 /// Longest record in bytes.
 const MAX_RECORD_BYTES: usize = 16 << 20;
@@ -118,7 +118,7 @@ impl Columns {
         if empty.is_empty() {
             return None;
         }
-        let came = read(input, format, Schema::untyped(), bytes, usize::MAX - 1).ok()?.frame;
+        let came = read(input, format, Schema::untyped(), bytes, usize::MAX).ok()?.frame;
         empty.into_iter().find(|name| came.column_by_name(name).is_none()).cloned()
     }
 
@@ -183,17 +183,19 @@ fn read(input: &str, format: Format, schema: Schema, bytes: &[u8], max_rows: usi
     };
     let mut decoder = decoder(format, Arc::new(schema), options)
         .ok_or_else(|| failure(Cause::InputMalformed, format!("{input}: {format} can't be read here")))?;
-    decoder.push(bytes).map_err(malformed)?;
-    decoder.finish().map_err(malformed)?;
-    let chunk = decoder.next_chunk(max_rows + 1).map_err(malformed)?;
+    let too_many = || {
+        let detail = format!("{input} has more than {max_rows} rows (limits.max_rows); split it with partition.split");
+        failure(Cause::TooLarge, detail)
+    };
+    if !push_whole(&mut *decoder, bytes, max_rows).map_err(malformed)? {
+        return Err(too_many());
+    }
+    let chunk = decoder.next_chunk(max_rows.saturating_add(1)).map_err(malformed)?;
     let Chunk { batch, rejected, .. } =
         chunk.ok_or_else(|| failure(Cause::InputMalformed, format!("{input} is not complete")))?;
     let rows = batch.num_rows() + rejected.len();
     if rows > max_rows {
-        return Err(failure(
-            Cause::TooLarge,
-            format!("{input} has more than {max_rows} rows (limits.max_rows); split it with partition.split"),
-        ));
+        return Err(too_many());
     }
     Ok(Decoded { frame: batch, rejected, rows: rows as u64, lacks: None })
 }
@@ -303,6 +305,10 @@ mod tests {
         };
         assert_eq!(columns.decode(SINGLE_INPUT, Format::Csv, b"x\n1\n2\n", 2).unwrap().rows, 2);
         let failure = columns.decode(SINGLE_INPUT, Format::Csv, b"x\n1\n2\n3\n", 2).err().unwrap();
+        assert_eq!(failure.cause, Cause::TooLarge);
+        // What comes after too many rows is not read: no record is so long.
+        let body = format!("x\n{}{}\n", "1\n".repeat(100_000), "1".repeat(MAX_RECORD_BYTES + 1));
+        let failure = columns.decode(SINGLE_INPUT, Format::Csv, body.as_bytes(), 2).err().unwrap();
         assert_eq!(failure.cause, Cause::TooLarge);
     }
 }

@@ -13,11 +13,10 @@ use super::misfits::Misfits;
 use crate::error::{Error, Kind, Result};
 use crate::frame::findings::Findings;
 use crate::frame::names::START;
-use crate::frame::render;
 use crate::frame::schema::Schema;
 use crate::frame::stream::progress::Progress;
 use crate::frame::stream::{Chunk, OnMisfit, RejectedRow, StreamOptions};
-use crate::frame::table::{Decided, Slot, Table};
+use crate::frame::table::{Decided, Slot, Table, check_names};
 
 /// Batches of one stream, all with the same columns.
 pub(in crate::frame) struct Batches {
@@ -25,6 +24,9 @@ pub(in crate::frame) struct Batches {
     options: StreamOptions,
     columns: Option<SchemaRef>,
     waiting: VecDeque<Waiting>,
+    /// Rows and bytes of what waits.
+    rows: usize,
+    bytes: usize,
     decided: Decided,
     progress: Progress,
 }
@@ -43,6 +45,8 @@ impl Batches {
             options,
             columns: None,
             waiting: VecDeque::new(),
+            rows: 0,
+            bytes: 0,
             decided: Decided::default(),
             progress: Progress::default(),
         }
@@ -51,15 +55,11 @@ impl Batches {
     /// Sets the columns that all batches have.
     ///
     /// # Errors
-    /// [`Kind::Malformed`] when a name is there twice.
+    /// [`Kind::Malformed`] when a name is there twice, [`Kind::TooLarge`] when there
+    /// are too many.
     pub(in crate::frame) fn begin(&mut self, columns: SchemaRef) -> Result<()> {
-        let fields = columns.fields();
-        for (position, field) in fields.iter().enumerate() {
-            if fields[..position].iter().any(|earlier| earlier.name() == field.name()) {
-                let name = render::quoted(field.name());
-                return Err(Error::malformed(format!("the schema has the column {name} twice")));
-            }
-        }
+        let names = columns.fields().iter().map(|field| field.name().as_str());
+        check_names(&self.schema, "the schema", names)?;
         self.columns = Some(columns);
         Ok(())
     }
@@ -73,6 +73,8 @@ impl Batches {
     /// holds may be left out, with an array of [`DataType::Null`] in their place.
     pub(in crate::frame) fn push(&mut self, batch: RecordBatch, bytes: usize) {
         if batch.num_rows() > 0 {
+            self.rows = self.rows.saturating_add(batch.num_rows());
+            self.bytes = self.bytes.saturating_add(bytes);
             self.waiting.push_back(Waiting { batch, bytes });
         }
     }
@@ -84,12 +86,12 @@ impl Batches {
 
     /// Bytes of what waits.
     pub(in crate::frame) fn bytes(&self) -> usize {
-        self.waiting.iter().map(|waiting| waiting.bytes).sum()
+        self.bytes
     }
 
     /// Rows that wait.
     pub(in crate::frame) fn rows(&self) -> usize {
-        self.waiting.iter().map(|waiting| waiting.batch.num_rows()).sum()
+        self.rows
     }
 
     /// The next rows, as for [`Decoder::next_chunk`](crate::frame::stream::Decoder::next_chunk).
@@ -124,8 +126,11 @@ impl Batches {
             let (rows, taken) = (batch.num_rows(), missing.min(batch.num_rows()));
             missing -= taken;
             pieces.push(batch.slice(0, taken));
+            self.rows -= taken;
+            self.bytes -= bytes;
             if taken < rows {
                 let bytes = bytes / rows * (rows - taken);
+                self.bytes += bytes;
                 self.waiting.push_front(Waiting { batch: batch.slice(taken, rows - taken), bytes });
             }
         }

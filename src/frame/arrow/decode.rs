@@ -87,6 +87,10 @@ impl Decoder for ArrowDecoder {
         self.batches.next_chunk(max_rows)
     }
 
+    fn complete_rows(&self) -> usize {
+        self.batches.rows()
+    }
+
     fn buffered(&self) -> usize {
         self.messages.buffered() + self.batches.bytes()
     }

@@ -10,7 +10,7 @@ use arrow_ipc::writer::StreamWriter;
 use arrow_schema::{DataType, Schema as ArrowSchema};
 
 use crate::error::{Error, Result};
-use crate::frame::stream::Encoder;
+use crate::frame::stream::{Encoder, check_columns, no_header};
 
 /// Writes rows as one Arrow stream.
 #[derive(Default)]
@@ -66,10 +66,7 @@ pub(in crate::frame) fn nullable(schema: &ArrowSchema) -> Arc<ArrowSchema> {
 /// [`Kind::Internal`](crate::error::Kind::Internal) when no value would stay what it is.
 pub(in crate::frame) fn conform(batch: &RecordBatch, schema: &Arc<ArrowSchema>) -> Result<RecordBatch> {
     let known = schema.fields();
-    let names = batch.schema_ref().fields().iter().map(|field| field.name());
-    if !names.eq(known.iter().map(|field| field.name())) {
-        return Err(Error::internal("the columns of the predictions differ from those of the rows before"));
-    }
+    check_columns(batch, schema)?;
     let columns = batch.columns().iter().zip(known).map(|(column, field)| {
         let (got, wanted) = (column.data_type(), field.data_type());
         Ok(match (got, wanted) {
@@ -89,8 +86,4 @@ pub(in crate::frame) fn conform(batch: &RecordBatch, schema: &Arc<ArrowSchema>) 
     let columns = columns.collect::<Result<Vec<_>>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options).map_err(Error::internal)
-}
-
-pub(in crate::frame) fn no_header() -> Error {
-    Error::internal("rows were encoded before their header")
 }

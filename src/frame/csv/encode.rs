@@ -8,13 +8,13 @@ use arrow_schema::Schema as ArrowSchema;
 
 use crate::error::{Error, Result};
 use crate::frame::cells::{Cell, Cells};
-use crate::frame::stream::Encoder;
+use crate::frame::stream::{Encoder, check_columns, no_header};
 use crate::frame::temporal;
 
 /// Writes rows as CSV with `\n` at the end of each line.
 #[derive(Debug, Default)]
 pub struct CsvEncoder {
-    columns: usize,
+    columns: Option<Arc<ArrowSchema>>,
 }
 
 impl CsvEncoder {
@@ -26,7 +26,7 @@ impl CsvEncoder {
 
 impl Encoder for CsvEncoder {
     fn header(&mut self, schema: &Arc<ArrowSchema>, out: &mut Vec<u8>) -> Result<()> {
-        self.columns = schema.fields().len();
+        self.columns = Some(Arc::clone(schema));
         for (position, field) in schema.fields().iter().enumerate() {
             separate(position, out);
             text(field.name(), out);
@@ -36,10 +36,7 @@ impl Encoder for CsvEncoder {
     }
 
     fn encode(&mut self, batch: &RecordBatch, out: &mut Vec<u8>) -> Result<()> {
-        if batch.num_columns() != self.columns {
-            let detail = format!("{} columns after a header of {}", batch.num_columns(), self.columns);
-            return Err(Error::internal(detail));
-        }
+        check_columns(batch, self.columns.as_ref().ok_or_else(no_header)?)?;
         let columns = batch.columns().iter().map(|column| Cells::new(column)).collect::<Result<Vec<_>>>()?;
         for row in 0..batch.num_rows() {
             for (position, cells) in columns.iter().enumerate() {

@@ -68,6 +68,27 @@ fn line_ends_marks_and_empty_lines_make_no_difference() {
 }
 
 #[test]
+fn a_header_is_checked_before_anything_is_made_of_it() {
+    let names: Vec<String> = (0..12_000).map(|n| format!("c{n}")).collect();
+    let options = StreamOptions { max_record_bytes: 1 << 20, ..OPTIONS };
+    let mut decoder = CsvDecoder::new(Arc::new(schema()), options);
+    let error = decoder.push((names.join(",") + "\n").as_bytes()).unwrap_err();
+    assert_eq!(*error.kind(), Kind::TooLarge, "{error}");
+    assert!(error.detail().contains("columns that the model does not know"), "{error}");
+}
+
+#[test]
+fn fields_without_bytes_take_little_memory() {
+    let options = StreamOptions { max_record_bytes: 1 << 20, ..OPTIONS };
+    let mut decoder = CsvDecoder::new(Arc::new(schema()), options);
+    decoder.push(b"x\n").unwrap();
+    let rows = (",".repeat(999) + "\n").repeat(100);
+    decoder.push(rows.as_bytes()).unwrap();
+    assert_eq!(decoder.complete_rows(), 100);
+    assert!(decoder.buffered() < 9 * rows.len(), "{} bytes for {}", decoder.buffered(), rows.len());
+}
+
+#[test]
 fn no_rows_are_one_chunk_without_rows() {
     assert_eq!(batch("x,n,s,f").num_rows(), 0);
     assert_eq!(batch("x,n,s,f\n").num_columns(), 4);

@@ -27,12 +27,23 @@ pub(super) struct Tokens {
     arriving: Arriving,
 }
 
-/// One field.
+/// One field: where its text ends, and in the lowest bit whether it was quoted. It
+/// begins where the one before it ends. There may be one for each byte of a body.
 #[derive(Debug, Clone, Copy)]
-struct Field {
-    start: usize,
-    end: usize,
-    quoted: bool,
+struct Field(u64);
+
+impl Field {
+    fn new(end: usize, quoted: bool) -> Self {
+        Self((end as u64) << 1 | u64::from(quoted))
+    }
+
+    fn end(self) -> usize {
+        (self.0 >> 1) as usize
+    }
+
+    fn is_quoted(self) -> bool {
+        self.0 & 1 == 1
+    }
 }
 
 /// One record.
@@ -55,7 +66,6 @@ struct Arriving {
     bytes: usize,
     unclosed: bool,
     in_field: bool,
-    field_start: usize,
     quoted: bool,
     quotes: usize,
     last: u8,
@@ -118,7 +128,6 @@ impl Tokens {
         let arriving = &mut self.arriving;
         if !arriving.in_field {
             arriving.in_field = true;
-            arriving.field_start = self.text_end;
             arriving.quoted = bytes.first() == Some(&b'"');
             arriving.quotes = 0;
         }
@@ -150,7 +159,7 @@ impl Tokens {
         let arriving = &mut self.arriving;
         arriving.in_field = false;
         arriving.unclosed |= arriving.quoted && (arriving.quotes % 2 == 1 || arriving.last != b'"');
-        self.fields.push(Field { start: arriving.field_start, end: self.text_end, quoted: arriving.quoted });
+        self.fields.push(Field::new(self.text_end, arriving.quoted));
         if !record_end {
             return;
         }
@@ -171,8 +180,13 @@ impl Tokens {
 
     /// Text of a field and whether it was quoted; `None` when it is not UTF-8.
     pub(super) fn field(&self, number: usize) -> Option<(&str, bool)> {
-        let Field { start, end, quoted } = self.fields[number];
-        std::str::from_utf8(&self.text[start..end]).ok().map(|text| (text, quoted))
+        let (start, field) = (self.start_of(number), self.fields[number]);
+        std::str::from_utf8(&self.text[start..field.end()]).ok().map(|text| (text, field.is_quoted()))
+    }
+
+    /// Where the text of a field begins, which may be the one that is arriving.
+    fn start_of(&self, number: usize) -> usize {
+        number.checked_sub(1).map_or(0, |before| self.fields[before].end())
     }
 
     /// Bytes of a complete record without its line end; empty if they are not kept.
@@ -197,15 +211,10 @@ impl Tokens {
     }
 
     fn compact(&mut self) {
-        let arriving = &mut self.arriving;
         let first = self.rows.get(self.first);
-        let fields = first.map_or(arriving.first_field, |row| row.fields.start);
-        let raw = first.map_or(arriving.raw_start, |row| row.raw.start);
-        let text = match self.fields.get(fields) {
-            Some(field) => field.start,
-            None if arriving.in_field => arriving.field_start,
-            None => self.text_end,
-        };
+        let fields = first.map_or(self.arriving.first_field, |row| row.fields.start);
+        let raw = first.map_or(self.arriving.raw_start, |row| row.raw.start);
+        let text = self.start_of(fields);
         self.rows.drain(..self.first);
         self.first = 0;
         self.fields.drain(..fields);
@@ -216,16 +225,14 @@ impl Tokens {
             bytes.drain(..raw);
         }
         for field in &mut self.fields {
-            field.start -= text;
-            field.end -= text;
+            *field = Field::new(field.end() - text, field.is_quoted());
         }
         for row in &mut self.rows {
             row.fields = row.fields.start - fields..row.fields.end - fields;
             row.raw = row.raw.start - raw..row.raw.end - raw;
         }
-        arriving.first_field -= fields;
-        arriving.raw_start -= raw;
-        arriving.field_start = arriving.field_start.saturating_sub(text);
+        self.arriving.first_field -= fields;
+        self.arriving.raw_start -= raw;
     }
 
     /// Bytes that are held.

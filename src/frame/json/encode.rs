@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::NonFinite;
 use crate::error::{Error, Result};
 use crate::frame::cells::{Cell, Cells};
-use crate::frame::stream::{EncodeOptions, Encoder};
+use crate::frame::stream::{EncodeOptions, Encoder, check_columns, no_header};
 use crate::frame::temporal;
 
 /// Appends the predictions as one JSON array to `out`: plain values for an unnamed
@@ -31,36 +31,39 @@ pub fn encode_predictions(batch: &RecordBatch, unnamed: bool, non_finite: NonFin
 /// Writes rows as one JSON array.
 pub struct JsonArrayEncoder {
     options: EncodeOptions,
+    columns: Option<Arc<ArrowSchema>>,
     is_first: bool,
 }
 
 /// Writes rows as one JSON value per line (NDJSON).
 pub struct LinesEncoder {
     options: EncodeOptions,
+    columns: Option<Arc<ArrowSchema>>,
 }
 
 impl JsonArrayEncoder {
     /// An encoder that has written nothing.
     pub fn new(options: EncodeOptions) -> Self {
-        Self { options, is_first: true }
+        Self { options, columns: None, is_first: true }
     }
 }
 
 impl LinesEncoder {
     /// An encoder that has written nothing.
     pub fn new(options: EncodeOptions) -> Self {
-        Self { options }
+        Self { options, columns: None }
     }
 }
 
 impl Encoder for JsonArrayEncoder {
-    fn header(&mut self, _: &Arc<ArrowSchema>, out: &mut Vec<u8>) -> Result<()> {
+    fn header(&mut self, schema: &Arc<ArrowSchema>, out: &mut Vec<u8>) -> Result<()> {
+        self.columns = Some(Arc::clone(schema));
         out.push(b'[');
         Ok(())
     }
 
     fn encode(&mut self, batch: &RecordBatch, out: &mut Vec<u8>) -> Result<()> {
-        let rows = Rows::new(batch, self.options.unnamed, self.options.non_finite)?;
+        let rows = Rows::new(batch, self.columns.as_deref(), self.options)?;
         for row in 0..batch.num_rows() {
             if !std::mem::take(&mut self.is_first) {
                 out.push(b',');
@@ -77,12 +80,13 @@ impl Encoder for JsonArrayEncoder {
 }
 
 impl Encoder for LinesEncoder {
-    fn header(&mut self, _: &Arc<ArrowSchema>, _: &mut Vec<u8>) -> Result<()> {
+    fn header(&mut self, schema: &Arc<ArrowSchema>, _: &mut Vec<u8>) -> Result<()> {
+        self.columns = Some(Arc::clone(schema));
         Ok(())
     }
 
     fn encode(&mut self, batch: &RecordBatch, out: &mut Vec<u8>) -> Result<()> {
-        let rows = Rows::new(batch, self.options.unnamed, self.options.non_finite)?;
+        let rows = Rows::new(batch, self.columns.as_deref(), self.options)?;
         for row in 0..batch.num_rows() {
             rows.write(row, out)?;
             out.push(b'\n');
@@ -104,11 +108,14 @@ struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    /// Rows that are bare values when the column is `unnamed`, else objects.
+    /// Rows that are bare values when the column is unnamed, else objects with the
+    /// columns of the `header`.
     ///
     /// # Errors
-    /// As for [`encode_predictions`].
-    fn new(batch: &'a RecordBatch, unnamed: bool, non_finite: NonFinite) -> Result<Self> {
+    /// As for [`encode_predictions`], and when the columns are others.
+    fn new(batch: &'a RecordBatch, header: Option<&ArrowSchema>, options: EncodeOptions) -> Result<Self> {
+        let EncodeOptions { unnamed, non_finite } = options;
+        check_columns(batch, header.ok_or_else(no_header)?)?;
         let columns = batch.columns().iter().map(|column| Cells::new(column)).collect::<Result<Vec<_>>>()?;
         if unnamed && columns.len() != 1 {
             return Err(Error::internal(format!("unnamed predictions with {} columns", columns.len())));

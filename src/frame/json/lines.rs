@@ -180,6 +180,10 @@ impl Decoder for LinesDecoder {
         }))
     }
 
+    fn complete_rows(&self) -> usize {
+        self.lines.len()
+    }
+
     fn buffered(&self) -> usize {
         self.bytes.len() + self.lines.len() * size_of::<Line>()
     }

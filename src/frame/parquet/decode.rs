@@ -155,6 +155,10 @@ impl Decoder for ParquetDecoder {
         self.batches.next_chunk(max_rows)
     }
 
+    fn complete_rows(&self) -> usize {
+        self.batches.rows()
+    }
+
     fn buffered(&self) -> usize {
         self.file.len() + self.batches.bytes()
     }

@@ -10,8 +10,8 @@ use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 
 use crate::error::{Error, Result};
-use crate::frame::arrow::{conform, no_header, nullable};
-use crate::frame::stream::Encoder;
+use crate::frame::arrow::{conform, nullable};
+use crate::frame::stream::{Encoder, no_header};
 
 /// Bytes of encoded columns that are held until they are a row group.
 const ROW_GROUP_BYTES: usize = 8 * 1024 * 1024;

@@ -62,14 +62,17 @@ impl Pages {
             [1] => header.kind = Some(value),
             [2] => header.inflated = Some(value),
             [3] => header.stored = Some(value),
-            [5 | 8, 1] => header.values = value,
-            [5, 2] | [8, 4] => header.encoding = Some(value),
+            // The header of the other version may be there too; the kind decides.
+            [5 | 8, 1] => header.values.push(value),
+            [5, 2] | [8, 4] => header.shares |= value == DELTA_BYTE_ARRAY,
             _ => {}
         })?;
         let inflated = u64::try_from(header.inflated?).ok()?;
         self.inflated = self.inflated.checked_add(inflated)?;
-        self.values = self.values.checked_add(u64::try_from(header.values).ok()?)?;
-        if header.kind? == DICTIONARY_PAGE || header.encoding == Some(DELTA_BYTE_ARRAY) {
+        for values in header.values {
+            self.values = self.values.checked_add(u64::try_from(values).ok()?)?;
+        }
+        if header.kind? == DICTIONARY_PAGE || header.shares {
             self.longest_shared = self.longest_shared.max(inflated);
         }
         reader.rest.get(usize::try_from(header.stored?).ok()?..)
@@ -82,8 +85,8 @@ struct Header {
     kind: Option<i32>,
     inflated: Option<i32>,
     stored: Option<i32>,
-    values: i32,
-    encoding: Option<i32>,
+    values: Vec<i32>,
+    shares: bool,
 }
 
 /// Reads structs of the compact protocol.
@@ -226,6 +229,8 @@ mod tests {
         assert_eq!(of(&data), Some((100, 10, 1)), "a page of 2 bytes");
         let with_crc = [0x15, 0, 0x15, 200, 1, 0x15, 4, 0x15, 1, 0x1c, 0x15, 20, 0, 0, 9, 9];
         assert_eq!(of(&with_crc), Some((100, 10, 0)));
+        let both = [0x15, 0, 0x15, 200, 1, 0x15, 4, 0x2c, 0x15, 20, 0x15, 0, 0, 0x3c, 0x15, 0, 0, 0, 9, 9];
+        assert_eq!(of(&both), Some((100, 10, 0)), "a second header that says less hides nothing");
         let twice = [0x15, 0, 0x15, 2, 0x15, 0, 0x05, 4, 200, 1, 0];
         let negative = [0x15, 0, 0x15, 1, 0x15, 0, 0];
         let list = [0x15, 0, 0x15, 2, 0x15, 0, 0x19, 0, 0];

@@ -43,8 +43,9 @@ struct Input {
 }
 
 impl Inflater {
-    /// Nothing yet.
-    pub(crate) fn new(coding: Coding) -> Result<Self> {
+    /// Nothing yet. Pieces have at most `step` bytes, and no more than is good for
+    /// anybody.
+    pub(crate) fn new(coding: Coding, step: usize) -> Result<Self> {
         let source = Rc::new(RefCell::new(Source::default()));
         let input = Input { shared: Rc::clone(&source), current: Bytes::new() };
         let reader: Box<dyn Read> = match coding {
@@ -56,7 +57,7 @@ impl Inflater {
                 Box::new(decoder)
             }
         };
-        Ok(Self { coding, source, reader, room: vec![0; STEP] })
+        Ok(Self { coding, source, reader, room: vec![0; step.clamp(1, STEP)] })
     }
 
     /// Takes bytes; those before them were read up to [`Inflated::Waits`].
@@ -115,7 +116,7 @@ mod tests {
 
     /// Inflates what comes in pieces of that many bytes.
     fn inflated(coding: Coding, body: &[u8], piece: usize) -> Result<Vec<u8>> {
-        let mut inflater = Inflater::new(coding)?;
+        let mut inflater = Inflater::new(coding, STEP)?;
         let mut out = Vec::new();
         let mut pieces = body.chunks(piece);
         loop {

@@ -7,7 +7,9 @@
 //! with any request. Later the answer can only be broken off.
 
 mod feed;
+mod patience;
 mod pipeline;
+mod scoring;
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -59,7 +61,7 @@ pub(super) async fn score(exchange: &mut Exchange, how: How, permit: Permit) -> 
     let feed = Feed::new(exchange, &how, chunk_bytes)?;
     let bounds = Bounds { window, bytes: (window + 1) * chunk_bytes };
     let caller = Caller { context: exchange.record.context.clone(), traced: exchange.record.span().is_some() };
-    let mut pipeline = Pipeline::new(feed, how, bounds, permit, caller)?;
+    let mut pipeline = Pipeline::new(feed, how, bounds, permit.of_stream(), caller)?;
     let mut first = match pipeline.first().await {
         Ok(first) => first,
         Err(error) => {

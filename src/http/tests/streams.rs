@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use arrow_array::RecordBatch;
 use tokio::sync::Semaphore;
 
 use super::formats::{body, predictions};
@@ -11,6 +12,7 @@ use super::harness::{Client, EVERYTHING, Reply, Request, Scripted, Setup, TestSe
 use crate::error::{Error, Kind};
 use crate::frame::format::Format;
 use crate::http::coding::Coding;
+use crate::lifecycle::Drained;
 
 const PATH: &str = "/models/double/predict";
 
@@ -227,6 +229,62 @@ async fn what_is_held_of_a_row_counts_as_memory_for_bodies() {
     let lines = "\n".repeat(1 << 20) + "{\"x\":1}";
     let (reply, answer, _) = exchange(&server, head(Format::Ndjson), lines.as_bytes()).await;
     assert_eq!((reply.status, predictions(Format::Ndjson, &answer)), (200, vec![2.0]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_does_not_wait_for_a_body_that_stands_still() {
+    let mut server = setup().start().await;
+    let mut client = begin(&server, head(Format::Csv)).await;
+    send(&mut client, b"x\n1\n2\n").await;
+    assert_eq!(client.reply().await.status, 200);
+    server.begin_stop();
+    assert!(!rest(&mut client).await.1, "the answer is broken off");
+    assert_eq!(server.stopped().await, Drained::Clean);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_leave_memory_for_bodies_that_come_as_a_whole() {
+    let server = setup().start().await;
+    let mut streams = Vec::new();
+    let refused = loop {
+        let mut client = begin(&server, head(Format::Csv)).await;
+        send(&mut client, b"x\n1\n2\n").await;
+        let reply = client.reply().await;
+        if reply.status != 200 {
+            break reply;
+        }
+        streams.push(client);
+        assert!(streams.len() < 8, "four of eight parts are for streams");
+    };
+    refused.is_problem(429, "overloaded");
+    assert!(streams.len() >= 4, "{} streams", streams.len());
+    let whole = format!("x\n{}", "1\n".repeat(30_000));
+    let request = Request::post(PATH, whole).header("Content-Type", "text/csv");
+    assert_eq!(server.send(request).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn columns_that_change_within_an_answer_break_it_off() {
+    let calls = AtomicUsize::new(0);
+    let scorer = Scripted::new(move |request| {
+        let turned = calls.fetch_add(1, Ordering::SeqCst) > 0;
+        async move {
+            let mut scored = doubled(&request);
+            let values = Arc::clone(scored.batch.column(0));
+            let names = if turned { ["b", "a"] } else { ["a", "b"] };
+            let columns = names.map(|name| (name, Arc::clone(&values), true));
+            scored.batch = RecordBatch::try_from_iter_with_nullable(columns).expect("a batch");
+            scored.unnamed = false;
+            Ok(scored)
+        }
+    });
+    let server = setup().model("double", 1, scorer.joining()).start().await;
+    let mut client = begin(&server, head(Format::Csv)).await;
+    send(&mut client, b"x\n1\n2\n").await;
+    assert_eq!(client.reply().await.status, 200);
+    send(&mut client, b"3\n4\n").await;
+    client.write(b"0\r\n\r\n").await;
+    assert_eq!(rest(&mut client).await, (b"a,b\n2.0,2.0\n4.0,4.0\n".to_vec(), false));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -110,6 +110,26 @@ async fn an_idle_server_adds_no_delay() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_without_rows_has_the_columns_of_the_sample() {
+    let script = Script::new(1, ms(10), ROW);
+    let dispatcher = start(&script, settings());
+    let score = |rows| {
+        let (inputs, context) = (Inputs::single(rows), RequestContext::untraced("test"));
+        dispatcher.score(ScoreRequest { inputs, deadline: now() + MINUTE, context })
+    };
+    let nothing = || score(column([]));
+    let names = |scored: Scored| {
+        assert_eq!((scored.batch.num_rows(), scored.unnamed), (0, true));
+        scored.batch.schema_ref().field(0).name().clone()
+    };
+    assert_eq!(names(nothing().await.expect("an answer")), "prediction");
+    let sample = score(column([1.0])).await.expect("predictions");
+    assert_eq!(names(nothing().await.expect("an answer")), "prediction", "not those of some caller");
+    dispatcher.answer_no_rows_like(&sample);
+    assert_eq!(names(nothing().await.expect("an answer")), "x");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_deadline_passes_in_the_queue() {
     let script = Script::new(1, ms(500), ROW);
     let dispatcher = start(&script, settings());

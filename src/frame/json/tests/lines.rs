@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::error::Result;
 use crate::frame::json::LinesDecoder;
-use crate::frame::stream::{Chunk, OnMisfit, StreamOptions};
+use crate::frame::stream::{Chunk, Decoder, OnMisfit, StreamOptions};
 use crate::frame::testing::{STREAM, read};
 
 const LINES: StreamOptions = StreamOptions { max_record_bytes: 100, ..STREAM };

@@ -22,6 +22,7 @@ pub(in crate::http::doors) struct Answer {
     format: Format,
     name: Arc<str>,
     version: u32,
+    unnamed: bool,
     has_begun: bool,
     warnings: Vec<String>,
 }
@@ -34,6 +35,7 @@ impl Answer {
             format,
             name: Arc::clone(&served.name),
             version: served.version,
+            unnamed,
             has_begun: false,
             warnings: Vec::new(),
         }
@@ -41,6 +43,9 @@ impl Answer {
 
     /// Appends rows, and before the first what stands before them.
     pub(in crate::http::doors) fn add(&mut self, scored: &Scored, out: &mut Vec<u8>) -> Result<()> {
+        if scored.unnamed != self.unnamed {
+            return Err(Error::internal("the predictions are a vector for some rows and a table for others"));
+        }
         self.warn(&scored.warnings);
         self.add_rows(&scored.batch, out)
     }

@@ -5,16 +5,18 @@ use std::time::{Duration, Instant};
 
 use actix_web::dev::Payload;
 use futures_util::StreamExt;
-use tokio::time::timeout;
+use tokio::sync::watch;
 
 use super::How;
-use crate::error::{Error, Kind, Result};
+use super::patience::Patience;
+use crate::error::{Error, Result};
 use crate::frame::json::NonFinite;
 use crate::frame::stream::{Chunk, Decoder, OnMisfit, StreamOptions, decoder};
 use crate::http::admission::Permit;
 use crate::http::body;
 use crate::http::coding::{Inflated, Inflater};
 use crate::http::layers::Exchange;
+use crate::lifecycle::Phase;
 
 /// What comes next.
 enum Step {
@@ -31,7 +33,8 @@ pub(super) struct Feed {
     decoder: Box<dyn Decoder>,
     max_bytes: usize,
     max_rows: usize,
-    stall: Duration,
+    patience: Patience,
+    phase: watch::Receiver<Phase>,
     /// Bytes as they were sent, and as they were inflated.
     bytes_in: usize,
     inflated: usize,
@@ -55,11 +58,12 @@ impl Feed {
         };
         let decoder = decoder(format, Arc::new(schema.clone()), options);
         Ok(Self {
-            inflater: Inflater::new(how.coding)?,
+            inflater: Inflater::new(how.coding, chunk_bytes)?,
             decoder: decoder.ok_or_else(|| Error::internal(format!("{format} can't be streamed")))?,
             max_bytes: state.stream.max_bytes,
             max_rows: state.stream.rows,
-            stall: state.body_timeout,
+            patience: Patience::new(state.body_timeout, state.stream.min_rate),
+            phase: state.lifecycle.subscribe(),
             payload: std::mem::replace(&mut exchange.payload, Payload::None),
             bytes_in: 0,
             inflated: 0,
@@ -73,9 +77,9 @@ impl Feed {
     /// against the permit.
     ///
     /// # Errors
-    /// Those of the decoder and of [`Permit::reserve`], [`Kind::TooLarge`] for more
-    /// bytes than a stream may have, [`Kind::BodyTimeout`] when nothing comes for too
-    /// long.
+    /// Those of the decoder and of [`Permit::reserve`], [`TooLarge`](crate::error::Kind::TooLarge) for more
+    /// bytes than a stream may have, [`BodyTimeout`](crate::error::Kind::BodyTimeout) when too little comes for
+    /// too long.
     pub(super) async fn next(&mut self, permit: &mut Permit) -> Result<Option<Chunk>> {
         loop {
             let started = Instant::now();
@@ -117,13 +121,11 @@ impl Feed {
     }
 
     async fn read(&mut self) -> Result<()> {
-        let stalled = || {
-            let seconds = self.stall.as_secs_f64();
-            Error::new(Kind::BodyTimeout, format!("nothing more of the body arrived for {seconds} s"))
-        };
-        match timeout(self.stall, self.payload.next()).await.map_err(|_| stalled())? {
+        let next = self.patience.wait(self.payload.next(), &mut self.phase).await;
+        match next? {
             Some(bytes) => {
                 let bytes = bytes.map_err(body::broken)?;
+                self.patience.arrived(bytes.len());
                 self.bytes_in += bytes.len();
                 if self.bytes_in > self.max_bytes {
                     return Err(body::too_large("the body is longer than", self.max_bytes));

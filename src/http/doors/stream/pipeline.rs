@@ -5,28 +5,21 @@ use std::time::{Duration, Instant};
 
 use actix_web::dev::Payload;
 use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
-use futures_util::future::LocalBoxFuture;
-use futures_util::stream::FuturesOrdered;
-use tokio::time::{sleep, timeout_at};
 
 use super::super::native::{Answer, Native};
-use super::super::{GRACE, count_overload, dispatched};
+use super::super::{count_overload, dispatched};
 use super::How;
 use super::feed::Feed;
-use crate::error::{Error, Kind, Result};
+use super::scoring::{ScoredChunk, Scoring};
+use crate::error::{Error, Result};
 use crate::frame::schema::Inputs;
 use crate::frame::stream::Chunk;
 use crate::http::admission::Permit;
 use crate::http::coding::Deflater;
 use crate::scoring::catalog::Served;
-use crate::scoring::{ScoreRequest, Scored};
 use crate::telemetry::context::RequestContext;
 use crate::telemetry::metrics::{self, Stage};
 use crate::telemetry::traces::{Dispatched, RequestSpan};
-
-/// Pause before a chunk that a full queue refused is offered again.
-const PAUSE: Duration = Duration::from_millis(20);
 
 /// A part of an answer, and what is known of the request when it goes out.
 pub(crate) struct Piece {
@@ -43,13 +36,6 @@ pub(crate) struct Piece {
 pub(crate) enum Note {
     Stage(Stage, Instant, Instant),
     Dispatched(Instant, Instant, Dispatched),
-}
-
-/// Rows that were scored, and when they were begun and answered.
-struct ScoredChunk {
-    scored: Scored,
-    began: Instant,
-    ended: Instant,
 }
 
 /// Whose request it is.
@@ -73,13 +59,11 @@ pub(super) struct Pipeline {
     feed: Feed,
     served: Served,
     native: Native,
-    timeout: Duration,
-    context: RequestContext,
     /// What is to be told to the request's span, if it has one.
     notes: Option<Vec<Note>>,
     permit: Permit,
     bounds: Bounds,
-    scoring: FuturesOrdered<LocalBoxFuture<'static, Result<ScoredChunk>>>,
+    scoring: Scoring,
     warnings: Vec<String>,
     answer: Option<Answer>,
     /// What ended the reading; told after the rows before it were answered.
@@ -92,14 +76,12 @@ impl Pipeline {
     pub(super) fn new(feed: Feed, how: How, bounds: Bounds, permit: Permit, caller: Caller) -> Result<Self> {
         Ok(Self {
             feed,
+            scoring: Scoring::new(Arc::clone(&how.served.scorer), how.timeout, caller.context),
             served: how.served,
             native: how.native,
-            timeout: how.timeout,
-            context: caller.context,
             notes: caller.traced.then(Vec::new),
             permit,
             bounds,
-            scoring: FuturesOrdered::new(),
             warnings: Vec::new(),
             answer: None,
             failed: None,
@@ -163,28 +145,7 @@ impl Pipeline {
         self.warnings.extend(chunk.warnings);
         // The first chunk is refused like any request; later ones can't be.
         let is_first = self.answer.is_none() && self.scoring.is_empty();
-        let (scorer, timeout) = (Arc::clone(&self.served.scorer), self.timeout);
-        let (inputs, context) = (Inputs::single(chunk.batch), self.context.clone());
-        self.scoring.push_back(Box::pin(async move {
-            let began = Instant::now();
-            let deadline = began + timeout;
-            let late = || {
-                let detail = format!("a part of the answer was not ready within {} ms", timeout.as_millis());
-                Error::new(Kind::DeadlineExceeded, detail)
-            };
-            let score = async {
-                loop {
-                    let request = ScoreRequest { inputs: inputs.clone(), deadline, context: context.clone() };
-                    match scorer.score(request).await {
-                        // Others filled the queue: wait for room as long as there is time.
-                        Err(error) if is_overloaded(&error) && !is_first => sleep(PAUSE).await,
-                        outcome => return outcome.inspect_err(|error| count_overload(error, "queue")),
-                    }
-                }
-            };
-            let scored = timeout_at((deadline + GRACE).into(), score).await.unwrap_or_else(|_| Err(late()));
-            scored.map(|scored| ScoredChunk { scored, began, ended: Instant::now() })
-        }));
+        self.scoring.submit(Inputs::single(chunk.batch), is_first);
     }
 
     fn write(&mut self, chunk: &ScoredChunk) -> Result<Piece> {
@@ -283,8 +244,4 @@ impl Piece {
 
 fn count_body_memory(error: &Error) {
     count_overload(error, "body_memory");
-}
-
-fn is_overloaded(error: &Error) -> bool {
-    matches!(error.kind(), Kind::Overloaded { .. })
 }
