@@ -6,6 +6,7 @@
 //! Everything here is synchronous and runs on the process's main thread: R
 //! checks its stack against that thread, and a fork copies no other.
 
+mod collector;
 pub mod engine;
 mod fork;
 mod limits;

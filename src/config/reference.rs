@@ -195,6 +195,13 @@ pub const ENTRIES: &[Entry] = &[
         "Calls after which a worker is replaced by a fresh one, so that what model code leaks stays small. 0 means never.",
     ),
     entry(
+        "workers.max_collections",
+        COUNT,
+        "Garbage collections of R after which a worker is replaced by a fresh one between two calls, before R's next full \
+         collection, which would take tens of milliseconds and unshare the model's pages. It is not replaced before it is \
+         50 times as old as its first call was long. 0 means never.",
+    ),
+    entry(
         "workers.max_rss_bytes",
         BYTES,
         "Resident memory above which a worker is replaced by a fresh one between two calls. Pages of the model, which \

@@ -171,6 +171,8 @@ pub struct WorkerSettings {
     pub math_threads: usize,
     /// Calls after which a worker is replaced by a fresh one; 0 means never.
     pub max_calls: usize,
+    /// Garbage collections after which a worker is replaced; 0 means no limit.
+    pub max_collections: usize,
     /// Resident memory, in bytes, above which a worker is replaced; 0 means never.
     pub max_rss_bytes: usize,
     /// Bytes by which a worker may grow before its allocations fail; 0 means no
@@ -366,6 +368,7 @@ impl Default for WorkerSettings {
             // A leak of 1 kB per call, which nobody notices in a test, stays below
             // 100 MB; and at 2 ms a call a fork of a few ms every 200 s costs nothing.
             max_calls: 100_000,
+            max_collections: 80,
             max_rss_bytes: 0,
             max_growth_bytes: 0,
             max_age: Duration::ZERO,

@@ -52,6 +52,7 @@ fn numbers(settings: &Settings, problems: &mut Vec<Problem>) {
         ("workers.math_threads", workers.math_threads, 1, 1024),
         ("workers.output_lines_per_second", workers.output_lines_per_second, 0, 1_000_000),
         ("workers.max_calls", workers.max_calls, 0, u32::MAX as usize),
+        ("workers.max_collections", workers.max_collections, 0, u32::MAX as usize),
         ("limits.max_body_bytes", limits.max_body_bytes, 1, MAX_32_BIT),
         ("limits.max_rows", limits.max_rows, 1, MAX_32_BIT),
         ("limits.max_record_bytes", limits.max_record_bytes, 1, MAX_32_BIT),

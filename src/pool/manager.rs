@@ -11,6 +11,7 @@ use deadpool::managed::{Metrics, RecycleError, RecycleResult};
 use tokio::sync::mpsc;
 
 use super::PoolSettings;
+use super::upkeep::EndOfTerm;
 use super::worker::Worker;
 use super::zygote::{Event, ZygoteSlot};
 use crate::telemetry::metrics::{self, StartReason};
@@ -83,16 +84,29 @@ impl Manager {
     fn exchange_at_end_of_term(&self, worker: &mut Worker) {
         let Some(why) = worker.end_of_term(&self.settings.upkeep) else { return };
         if let Some(successor) = self.take_spare() {
-            tracing::info!(
-                model.name = %self.settings.model,
-                model.version = self.settings.version,
-                worker.id = worker.id(),
-                "a worker has served its term ({why}) and is replaced"
-            );
+            self.tell_of_exchange(worker, why);
             std::mem::replace(worker, successor).retire(why);
         } else if worker.asks_for_successor() {
             // Nobody listens any more when the pool is being stopped.
             let _ = self.events.send(Event::TermOver { worker: worker.life() });
+        }
+    }
+
+    /// What comes every few seconds under load is no news.
+    fn tell_of_exchange(&self, worker: &Worker, why: EndOfTerm) {
+        macro_rules! tell {
+            ($level:ident) => {
+                tracing::$level!(
+                    model.name = %self.settings.model,
+                    model.version = self.settings.version,
+                    worker.id = worker.id(),
+                    "a worker has served its term ({why}) and is replaced"
+                )
+            };
+        }
+        match why {
+            EndOfTerm::Collections(_) => tell!(debug),
+            EndOfTerm::Calls(_) | EndOfTerm::Memory(_) | EndOfTerm::Age(_) => tell!(info),
         }
     }
 

@@ -13,7 +13,7 @@ use tokio::time::{timeout, timeout_at};
 
 use super::ledger::Ledger;
 use super::memory::resident_bytes;
-use super::upkeep::{EndOfTerm, Upkeep};
+use super::upkeep::{EndOfTerm, Life, Upkeep};
 use crate::telemetry::metrics::DeathReason;
 use crate::worker::protocol::{
     Begun, Collected, Encoded, ExitStatus, ScoreCall, ScoreReply, Task, WorkerRequest, decode_plain,
@@ -82,6 +82,10 @@ pub struct Worker {
     process: Arc<OwnedFd>,
     ledger: Ledger,
     calls: u64,
+    /// How often R has collected garbage, by its last answer.
+    collections: u32,
+    /// What the first call took.
+    first_call: Option<Duration>,
     max_reply_bytes: usize,
     /// Whether the next bytes on the socket belong to a call that was abandoned.
     out_of_step: bool,
@@ -138,6 +142,8 @@ impl Worker {
             process,
             ledger,
             calls: 0,
+            collections: 0,
+            first_call: None,
             max_reply_bytes,
             out_of_step: false,
             pid,
@@ -160,12 +166,15 @@ impl Worker {
     pub async fn score(&mut self, call: &ScoreCall) -> Result<ScoreReply, WorkerLost> {
         let message = call.encode()?;
         self.calls += 1;
+        let began = Instant::now();
         let received = self.ask(&message).await?;
+        self.first_call.get_or_insert_with(|| began.elapsed());
         let reply = ScoreReply::decode(&received.head, &received.body)?;
         if reply.id != call.id {
             return Err(WorkerLost(io::Error::other(format!("it answered call {} with {}", call.id, reply.id))));
         }
         self.out_of_step = false;
+        self.collections = reply.collections;
         self.uncollected = Some(Instant::now());
         Ok(reply)
     }
@@ -204,7 +213,7 @@ impl Worker {
         resident_bytes(self.pid)
     }
 
-    /// Has R collect garbage.
+    /// Has R collect what became garbage since the worker was forked.
     ///
     /// # Errors
     /// As [`Worker::score`].
@@ -284,7 +293,13 @@ impl Worker {
 
     /// Whether it has served its term.
     pub(super) fn end_of_term(&mut self, upkeep: &Upkeep) -> Option<EndOfTerm> {
-        upkeep.end_of_term(self.calls, self.excess_memory(upkeep), self.started.elapsed())
+        upkeep.end_of_term(Life {
+            calls: self.calls,
+            collections: u64::from(self.collections),
+            resident_bytes: self.excess_memory(upkeep),
+            age: self.started.elapsed(),
+            first_call: self.first_call.unwrap_or_default(),
+        })
     }
 
     /// Resident bytes where they tell something; a bound that a fresh worker is
@@ -324,7 +339,7 @@ impl Worker {
     pub(super) fn retire(self, why: EndOfTerm) {
         let reason = match why {
             EndOfTerm::Memory(_) => DeathReason::Memory,
-            EndOfTerm::Calls(_) | EndOfTerm::Age(_) => DeathReason::Retired,
+            EndOfTerm::Calls(_) | EndOfTerm::Collections(_) | EndOfTerm::Age(_) => DeathReason::Retired,
         };
         self.ledger.expect_end(self.id, reason);
     }

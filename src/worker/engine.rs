@@ -19,9 +19,17 @@ pub trait Engine {
     /// The condition that stopped it.
     fn load(&mut self, request: &LoadRequest) -> Result<LoadedModel, Condition>;
 
-    /// Collects garbage. In the zygote, so that few pages are written to after
-    /// the fork; in a worker, when nobody waits for it.
-    fn collect(&mut self);
+    /// Collects all garbage in the zygote, so that few pages are written to after
+    /// the fork.
+    fn collect(&mut self) {}
+
+    /// Collects in a worker what became garbage since it was forked. Called when it
+    /// is idle.
+    fn collect_young(&mut self) {}
+
+    /// Called in a worker after each answer, which is on its way by then: the place
+    /// for what is better done between calls than within one.
+    fn between_calls(&mut self) {}
 
     /// Called first in every forked worker: draws apart what the zygote's
     /// children must not share, such as the state of the random generator.
@@ -51,6 +59,8 @@ pub struct Outcome {
     pub warnings: Vec<String>,
     /// Whether the process should be replaced after this call.
     pub retire: bool,
+    /// How often garbage was collected since the fork.
+    pub collections: u32,
     /// Time spent converting between columns and the runtime's own values.
     pub convert: Duration,
     /// Time spent in the model.

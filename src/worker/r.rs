@@ -15,6 +15,7 @@ use arrow_array::RecordBatch;
 use rustix::process::{Pid, getpid};
 
 use self::ffi::{Object, Runtime, Surroundings};
+use super::collector::{Pace, cpu_time};
 use super::engine::{Engine, Outcome};
 use super::protocol::{LoadRequest, LoadedModel, Predictions};
 use crate::error::Condition;
@@ -24,6 +25,7 @@ use crate::model::manifest::Argument;
 /// R functions that surround a model's own code.
 const BOOTSTRAP: &str = concat!(
     include_str!("r/bootstrap.R"),
+    include_str!("r/bootstrap/collector.R"),
     include_str!("r/bootstrap/conditions.R"),
     include_str!("r/bootstrap/loading.R"),
     include_str!("r/bootstrap/result.R"),
@@ -43,6 +45,8 @@ pub struct REngine {
     temporary_folder: Option<PathBuf>,
     /// What the process looked like before its calls; known once a bundle is loaded.
     surroundings: Option<Surroundings>,
+    /// When garbage is collected between calls.
+    pace: Pace,
 }
 
 impl REngine {
@@ -50,7 +54,7 @@ impl REngine {
     pub fn start() -> Self {
         let runtime = Runtime::start();
         let functions = runtime.evaluate_source(BOOTSTRAP);
-        Self { runtime, functions, stream: None, temporary_folder: None, surroundings: None }
+        Self { runtime, functions, stream: None, temporary_folder: None, surroundings: None, pace: Pace::default() }
     }
 
     fn call(&self, function: &str, arguments: &[&Object]) -> Result<Object, Condition> {
@@ -113,6 +117,13 @@ impl REngine {
             self.surroundings = Some(self.runtime.surroundings());
         }
         Ok(())
+    }
+
+    fn have_collected(&self, function: &str) {
+        self.runtime.expect_interrupt();
+        if let Err(condition) = self.call(function, &[]) {
+            ffi::write_error_line(&format!("garbage could not be collected: {}", condition.message));
+        }
     }
 
     fn set_stream(&self) -> Result<(), Condition> {
@@ -185,13 +196,26 @@ impl Engine for REngine {
     }
 
     fn collect(&mut self) {
-        self.runtime.expect_interrupt();
-        if let Err(condition) = self.call("collect_garbage", &[]) {
-            ffi::write_error_line(&format!("garbage could not be collected: {}", condition.message));
+        self.have_collected("collect_garbage");
+    }
+
+    fn collect_young(&mut self) {
+        let began = cpu_time();
+        self.have_collected("collect_young");
+        self.pace.collected(began, cpu_time());
+    }
+
+    fn between_calls(&mut self) {
+        if self.pace.is_due(cpu_time()) {
+            self.collect_young();
         }
     }
 
     fn after_fork(&mut self) {
+        if let Err(condition) = self.runtime.count_collections() {
+            ffi::write_error_line(&format!("garbage collections can't be counted: {}", condition.message));
+        }
+        self.pace = Pace::begin(cpu_time());
         if let Err(condition) = self.call("fresh_worker", &[]) {
             // The message reaches the log through the pipe that collects R's output.
             ffi::write_error_line(&format!("a fresh worker could not be prepared: {}", condition.message));
@@ -255,8 +279,16 @@ impl Engine for REngine {
                 condition.message
             ));
         }
+        self.pace.observe(self.runtime.collections(), cpu_time());
         times.convert += finished.elapsed();
-        Outcome { result, warnings, retire: retire || tidied.is_err(), convert: times.convert, score: times.score }
+        Outcome {
+            result,
+            warnings,
+            retire: retire || tidied.is_err(),
+            collections: self.pace.collections(),
+            convert: times.convert,
+            score: times.score,
+        }
     }
 }
 

@@ -27,13 +27,14 @@ pub fn run(engine: &mut dyn Engine, stream: &mut UnixStream, max_reply_bytes: us
                 if score(engine, stream, &call, max_reply_bytes)? == After::Leave {
                     break;
                 }
+                engine.between_calls();
             }
             WorkerRequest::Begin { id, task } => {
                 let problem = begin(engine, &task).err();
                 send(stream, &encode_plain(&Begun { id, problem })?)?;
             }
             WorkerRequest::Collect { id } => {
-                engine.collect();
+                engine.collect_young();
                 send(stream, &encode_plain(&Collected { id })?)?;
             }
         }
@@ -73,6 +74,7 @@ fn score(
         outcome: outcome.result,
         warnings: outcome.warnings,
         retire: outcome.retire,
+        collections: outcome.collections,
         convert_nanoseconds: u64::try_from(outcome.convert.as_nanos()).unwrap_or(u64::MAX),
         score_nanoseconds: u64::try_from(outcome.score.as_nanos()).unwrap_or(u64::MAX),
     };

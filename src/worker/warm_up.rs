@@ -46,8 +46,6 @@ pub fn run(engine: &mut dyn Engine, calls: u32, inputs: &Inputs<RecordBatch>) ->
             break;
         }
     }
-    // Once marks what died young as old or frees it, twice leaves nothing to move.
-    engine.collect();
     engine.collect();
     if report.unfit.is_none() {
         report.unfit = Footprint::take()?.more_than(&before);

@@ -439,6 +439,7 @@ mod tests {
                 outcome: Ok(Predictions { batch, unnamed: true }),
                 warnings: Vec::new(),
                 retire: false,
+                collections: 0,
                 convert_nanoseconds: 1,
                 score_nanoseconds: 2,
             }

@@ -32,6 +32,8 @@ pub struct ScoreReply {
     /// Whether the worker should be replaced: its R survived, but is not to be
     /// trusted further.
     pub retire: bool,
+    /// How often it collected garbage since it was forked.
+    pub collections: u32,
     /// Time for conversion between columns and R vectors, in nanoseconds.
     pub convert_nanoseconds: u64,
     /// Time inside R, in nanoseconds.
@@ -105,6 +107,7 @@ struct ReplyHead {
     outcome: Result<bool, Condition>,
     warnings: Vec<String>,
     retire: bool,
+    collections: u32,
     convert_nanoseconds: u64,
     score_nanoseconds: u64,
 }
@@ -166,6 +169,7 @@ impl ScoreReply {
             outcome,
             warnings: self.warnings.clone(),
             retire: self.retire,
+            collections: self.collections,
             convert_nanoseconds: self.convert_nanoseconds,
             score_nanoseconds: self.score_nanoseconds,
         })?
@@ -187,6 +191,7 @@ impl ScoreReply {
             outcome,
             warnings: head.warnings,
             retire: head.retire,
+            collections: head.collections,
             convert_nanoseconds: head.convert_nanoseconds,
             score_nanoseconds: head.score_nanoseconds,
         })

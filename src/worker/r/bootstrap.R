@@ -67,12 +67,6 @@ score_inputs <- function(inputs) {
   guarded(function() c(list(ok = TRUE), tabulate_result(score(model, data))))
 }
 
-# `verbose` is FALSE whatever the model's options say.
-collect_garbage <- function() {
-  gc(verbose = FALSE)
-  invisible(NULL)
-}
-
 # Has R make a temporary folder in `folder`, which it may remove when it ends; the
 # zygote's is shared and stays. Rust has R forget that one first.
 own_temporary_folder <- function(folder) {

@@ -16,6 +16,7 @@
 
 #![expect(unsafe_code, reason = "R's interface is C")]
 
+mod collections;
 mod interrupt;
 mod object;
 mod surroundings;
@@ -88,6 +89,19 @@ impl Runtime {
             r::R_CStackLimit = usize::try_from(usable).unwrap_or(usize::MAX);
         }
         Self { _this_thread_only: PhantomData }
+    }
+
+    /// Begins to count garbage collections.
+    ///
+    /// # Errors
+    /// R is out of memory.
+    pub fn count_collections(&self) -> Result<(), Condition> {
+        collections::begin()
+    }
+
+    /// How often R has collected garbage since [`Runtime::count_collections`].
+    pub fn collections(&self) -> u32 {
+        collections::counted()
     }
 
     /// Prepares for a call that SIGINT may interrupt.

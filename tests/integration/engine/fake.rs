@@ -28,8 +28,6 @@ impl Engine for FakeEngine {
         })
     }
 
-    fn collect(&mut self) {}
-
     fn after_fork(&mut self) {}
 
     fn score(&mut self, inputs: &Inputs<RecordBatch>) -> Outcome {
@@ -56,7 +54,14 @@ impl Engine for FakeEngine {
                 }
             }
         };
-        Outcome { result, warnings, retire, convert: Duration::from_nanos(1), score: Duration::from_nanos(1) }
+        Outcome {
+            result,
+            warnings,
+            retire,
+            collections: 0,
+            convert: Duration::from_nanos(1),
+            score: Duration::from_nanos(1),
+        }
     }
 }
 

@@ -2,16 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rscore::pool::memory::resident_bytes;
 use rscore::telemetry::metrics;
 
-use super::bench::{Bench, call, number, until};
+use super::bench::{Bench, PATIENCE, call, number, until};
 
 const SCRIPT: &str = r#"
 kept <- NULL
 score <- function(model, data) {
+  if (data$what == "collect") gc()
   if (data$what == "keep") kept <<- numeric(data$x * 2^20 / 8) + 1
   2 * data$x
 }
@@ -44,6 +45,37 @@ async fn a_worker_is_replaced_after_its_calls_and_every_call_is_answered() {
     assert!(count("rscore_worker_starts_total", "term-calls", "replacement") >= 3);
     assert_eq!(count("rscore_worker_deaths_total", "term-calls", "crashed"), 0);
     assert_eq!(bench.pool.size(), 1);
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_is_replaced_before_r_looks_through_all_of_its_heap_again() {
+    metrics::install();
+    let bench = Bench::start_with(SCRIPT, |settings| {
+        settings.model = Arc::from("term-collections");
+        settings.upkeep.max_collections = 3;
+    })
+    .await;
+    let mut worker = bench.worker().await;
+    let first = worker.id();
+    // What it answers tells of those before the answer: the call's own counts.
+    for collections in 1..=2 {
+        let reply = worker.score(&call("collect", 1.0)).await.unwrap();
+        assert!(reply.collections >= collections, "{} of {collections}", reply.collections);
+    }
+    drop(worker);
+    let mut workers = BTreeSet::from([first]);
+    // Its beginning is paid for by its age at some time, and its successor is there a
+    // little later.
+    let started = Instant::now();
+    while workers.len() < 4 {
+        assert!(started.elapsed() < PATIENCE, "only {workers:?} worked");
+        let mut worker = bench.worker().await;
+        worker.score(&call("collect", 1.0)).await.unwrap();
+        workers.insert(worker.id());
+    }
+    until("the end of the others", || count("rscore_worker_deaths_total", "term-collections", "retired") == 3).await;
+    assert_eq!(count("rscore_worker_deaths_total", "term-collections", "crashed"), 0);
     bench.stop().await;
 }
 

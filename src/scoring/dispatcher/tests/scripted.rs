@@ -224,6 +224,7 @@ impl ScoringWorker for ScriptedWorker {
             outcome,
             warnings: Vec::new(),
             retire: false,
+            collections: 0,
             convert_nanoseconds: 0,
             score_nanoseconds: u64::try_from(time.as_nanos()).expect("a short time"),
         })
