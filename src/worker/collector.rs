@@ -9,8 +9,8 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 
 /// A collection is due when the worker has computed for so many times what the last
-/// one took: at most one part in 26 of its time goes into them.
-const PERIOD: u32 = 25;
+/// one took: at most one part in 17 of its time goes into them.
+const PERIOD: u32 = 16;
 
 /// What the first collection is expected to take.
 const EXPECTED: Duration = Duration::from_millis(1);
