@@ -15,6 +15,7 @@ use super::upkeep::EndOfTerm;
 use super::worker::Worker;
 use super::zygote::{Event, ZygoteSlot};
 use crate::telemetry::metrics::{self, StartReason};
+use crate::worker::protocol::Allotment;
 
 /// Makes and checks the workers of one pool.
 pub struct Manager {
@@ -64,7 +65,11 @@ impl Manager {
     }
 
     async fn fork(&self) -> io::Result<Worker> {
-        let worker = self.zygote.current().fork(self.settings.upkeep.max_growth_bytes).await?;
+        let allotment = Allotment {
+            max_growth_bytes: self.settings.upkeep.max_growth_bytes,
+            workers: u32::try_from(self.settings.size).unwrap_or(u32::MAX),
+        };
+        let worker = self.zygote.current().fork(allotment).await?;
         let reason = match self.filled_once.load(Ordering::Relaxed) {
             false => StartReason::Initial,
             true => StartReason::Replacement,

@@ -19,7 +19,9 @@ use super::ledger::{Ledger, Life};
 use super::process::ZygoteProcess;
 use super::worker::Worker;
 use super::{PoolSettings, StartError, orphans};
-use crate::worker::protocol::{ExitStatus, LoadedModel, ZygoteReply, ZygoteRequest, decode_plain, encode_plain};
+use crate::worker::protocol::{
+    Allotment, ExitStatus, LoadedModel, ZygoteReply, ZygoteRequest, decode_plain, encode_plain,
+};
 use crate::worker::transport::{receive_async, send_async, send_with_descriptor};
 
 /// How long a zygote may take to end by itself after its socket closed.
@@ -107,9 +109,9 @@ impl Zygote {
     ///
     /// # Errors
     /// The zygote is gone, hangs, or can't fork.
-    pub(super) async fn fork(&self, max_growth_bytes: u64) -> io::Result<Worker> {
+    pub(super) async fn fork(&self, allotment: Allotment) -> io::Result<Worker> {
         let id = WORKER_IDS.fetch_add(1, Ordering::Relaxed);
-        match timeout(self.patience, self.fork_worker(id, max_growth_bytes)).await {
+        match timeout(self.patience, self.fork_worker(id, allotment)).await {
             Ok(worker) => worker,
             Err(_) => {
                 self.lock_forking().remove(&id);
@@ -119,12 +121,12 @@ impl Zygote {
         }
     }
 
-    async fn fork_worker(&self, id: u64, max_growth_bytes: u64) -> io::Result<Worker> {
+    async fn fork_worker(&self, id: u64, allotment: Allotment) -> io::Result<Worker> {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let (sender, answer) = oneshot::channel();
         self.lock_forking().insert(id, sender);
-        let message = encode_plain(&ZygoteRequest::Fork { id, max_growth_bytes })?;
+        let message = encode_plain(&ZygoteRequest::Fork { id, allotment })?;
         let sent = match self.control.lock().await.as_ref() {
             Some(control) => send_with_descriptor(control.as_ref(), &message, theirs.as_fd()).await,
             None => Err(io::Error::other("the zygote is stopping")),

@@ -8,9 +8,17 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// A collection is due when the worker has computed for so many times what the last
-/// one took: at most one part in 17 of its time goes into them.
-const PERIOD: u32 = 16;
+/// A collection is due when a worker that shares memory with nobody has computed for so
+/// many times what the last one took. Of several workers each is to keep the less to
+/// itself, and may spend the more on it.
+const PERIOD: u32 = 64;
+
+/// However many workers there are, at most one part in 9 of their time goes into
+/// collections.
+const SHORTEST_PERIOD: u32 = 8;
+
+/// Later than this R collects by itself.
+const LONGEST_PERIOD: u32 = 32;
 
 /// What the first collection is expected to take.
 const EXPECTED: Duration = Duration::from_millis(1);
@@ -23,18 +31,21 @@ pub struct Pace {
     last: Duration,
     /// What the last one took.
     cost: Duration,
+    /// How many times that is between two of them.
+    period: u32,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self::begin(Duration::ZERO)
+        Self::begin(Duration::ZERO, 1)
     }
 }
 
 impl Pace {
-    /// That of a worker which was forked just now.
-    pub fn begin(now: Duration) -> Self {
-        Self { collections: 0, last: now, cost: EXPECTED }
+    /// That of a worker which was forked just now, one of so many.
+    pub fn begin(now: Duration, workers: u32) -> Self {
+        let period = (PERIOD / workers.max(1)).clamp(SHORTEST_PERIOD, LONGEST_PERIOD);
+        Self { collections: 0, last: now, cost: EXPECTED, period }
     }
 
     /// Takes note of how many collections there were since the fork, whoever began them.
@@ -59,7 +70,7 @@ impl Pace {
 
     /// Whether it is time for one.
     pub fn is_due(&self, now: Duration) -> bool {
-        now.saturating_sub(self.last) >= self.cost * PERIOD
+        now.saturating_sub(self.last) >= self.cost * self.period
     }
 }
 
@@ -74,11 +85,10 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    #[test]
-    fn collections_take_a_small_part_of_the_time() {
-        let mut pace = Pace::begin(Duration::ZERO);
-        let mut spent = Duration::ZERO;
-        let mut now = Duration::ZERO;
+    /// Part of the time that goes into collections of 2 ms between calls of 3 ms.
+    fn share(workers: u32) -> f64 {
+        let mut pace = Pace::begin(Duration::ZERO, workers);
+        let (mut now, mut spent) = (Duration::ZERO, Duration::ZERO);
         while now < 10_000 * MS {
             now += 3 * MS;
             if pace.is_due(now) {
@@ -87,15 +97,24 @@ mod tests {
                 now += 2 * MS;
             }
         }
-        assert!(spent > now / 40, "they are not put off for ever: {spent:?}");
-        assert!(spent < now / 20, "{spent:?} of {now:?}");
+        spent.as_secs_f64() / now.as_secs_f64()
+    }
+
+    #[test]
+    fn collections_take_a_small_part_of_the_time() {
+        for (workers, least, most) in [(1, 0.025, 0.031), (2, 0.025, 0.031), (4, 0.05, 0.06), (8, 0.09, 0.112)] {
+            let share = share(workers);
+            assert!((least..most).contains(&share), "{share} with {workers} workers");
+        }
+        assert_eq!(share(8).to_bits(), share(1000).to_bits());
+        assert_eq!(share(0).to_bits(), share(1).to_bits());
     }
 
     #[test]
     fn a_collection_within_a_call_puts_off_the_next() {
-        let mut pace = Pace::begin(Duration::ZERO);
+        let mut pace = Pace::begin(Duration::ZERO, 4);
         pace.observe(1, 20 * MS);
-        assert!(!pace.is_due(30 * MS), "room was made 10 ms ago");
+        assert!(!pace.is_due(35 * MS), "room was made 15 ms ago");
         assert!(pace.is_due(45 * MS));
         pace.observe(1, 45 * MS);
         assert!(pace.is_due(45 * MS), "nothing happened since");

@@ -33,7 +33,8 @@ pub trait Engine {
 
     /// Called first in every forked worker: draws apart what the zygote's
     /// children must not share, such as the state of the random generator.
-    fn after_fork(&mut self);
+    /// `workers` share what the zygote loaded.
+    fn after_fork(&mut self, workers: u32);
 
     /// From now on each call begins with this state of the random generator, six
     /// numbers of L'Ecuyer-CMRG.

@@ -17,7 +17,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use self::worker::{Begun, Collected, Predictions, ScoreCall, ScoreReply, Task, WorkerRequest};
-pub use self::zygote::{ExitStatus, LoadRequest, LoadedModel, WarmUpRequest, WarmedUp, ZygoteReply, ZygoteRequest};
+pub use self::zygote::{
+    Allotment, ExitStatus, LoadRequest, LoadedModel, WarmUpRequest, WarmedUp, ZygoteReply, ZygoteRequest,
+};
 
 /// Version of the protocol; both sides come from one binary, so it only guards
 /// against a binary that was replaced while its processes run.

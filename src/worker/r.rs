@@ -211,11 +211,11 @@ impl Engine for REngine {
         }
     }
 
-    fn after_fork(&mut self) {
+    fn after_fork(&mut self, workers: u32) {
         if let Err(condition) = self.runtime.count_collections() {
             ffi::write_error_line(&format!("garbage collections can't be counted: {}", condition.message));
         }
-        self.pace = Pace::begin(cpu_time());
+        self.pace = Pace::begin(cpu_time(), workers);
         if let Err(condition) = self.call("fresh_worker", &[]) {
             // The message reaches the log through the pipe that collects R's output.
             ffi::write_error_line(&format!("a fresh worker could not be prepared: {}", condition.message));

@@ -14,7 +14,7 @@ use rustix::process::{
 
 use super::engine::Engine;
 use super::fork::{Fork, exit_without_handlers, fork};
-use super::protocol::{ExitStatus, WarmUpRequest, ZygoteReply, ZygoteRequest, decode_plain, encode_plain};
+use super::protocol::{Allotment, ExitStatus, WarmUpRequest, ZygoteReply, ZygoteRequest, decode_plain, encode_plain};
 use super::transport::{receive, send};
 use super::{limits, scoring_loop, warm_up};
 
@@ -34,7 +34,7 @@ enum Ending {
     /// The front end closed it.
     Closed,
     /// This is a forked worker now; its own socket.
-    Worker { stream: UnixStream, max_growth_bytes: u64 },
+    Worker { stream: UnixStream, allotment: Allotment },
 }
 
 /// Serves the control socket until it closes.
@@ -53,13 +53,13 @@ pub fn run(mut control: UnixStream, engine: &mut dyn Engine) -> io::Result<()> {
 
     let mut children = Vec::new();
     match serve(engine, &mut control, &mut children) {
-        Ok(Ending::Worker { stream, max_growth_bytes }) => {
+        Ok(Ending::Worker { stream, allotment }) => {
             // A worker must not hold the control socket open: that it closes is how
             // the front end learns that the zygote is gone.
             drop(control);
             drop(children);
-            bound_memory(max_growth_bytes);
-            serve_worker(engine, stream, request.max_reply_bytes)
+            bound_memory(allotment.max_growth_bytes);
+            serve_worker(engine, stream, request.max_reply_bytes, allotment.workers)
         }
         ended => {
             for child in &children {
@@ -90,10 +90,10 @@ fn bound_memory(max_growth_bytes: u64) {
     }
 }
 
-fn serve_worker(engine: &mut dyn Engine, mut stream: UnixStream, max_reply_bytes: usize) -> ! {
+fn serve_worker(engine: &mut dyn Engine, mut stream: UnixStream, max_reply_bytes: usize, workers: u32) -> ! {
     // What model code starts belongs to its worker, and ends with it (see `reap`).
     let _ = setpgid(None, None);
-    engine.after_fork();
+    engine.after_fork(workers);
     let code = match scoring_loop::run(engine, &mut stream, max_reply_bytes) {
         Ok(()) => 0,
         Err(error) => {
@@ -137,9 +137,9 @@ fn serve(engine: &mut dyn Engine, control: &mut UnixStream, children: &mut Vec<C
                 }
                 ZygoteRequest::WarmUp(request) => warm_up(engine, control, request, &message.body)?,
                 ZygoteRequest::Ping => reply(control, &ZygoteReply::Pong)?,
-                ZygoteRequest::Fork { id, max_growth_bytes } => {
+                ZygoteRequest::Fork { id, allotment } => {
                     if let Some(stream) = fork_worker(control, children, id, message.descriptor)? {
-                        return Ok(Ending::Worker { stream, max_growth_bytes });
+                        return Ok(Ending::Worker { stream, allotment });
                     }
                 }
             }

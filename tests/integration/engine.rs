@@ -12,8 +12,8 @@ use arrow_array::types::Float64Type;
 use arrow_array::{Float64Array, RecordBatch, StringArray};
 use rscore::frame::schema::Inputs;
 use rscore::worker::protocol::{
-    Collected, ExitStatus, LoadRequest, ScoreCall, ScoreReply, WorkerRequest, ZygoteReply, ZygoteRequest, decode_plain,
-    encode_plain,
+    Allotment, Collected, ExitStatus, LoadRequest, ScoreCall, ScoreReply, WorkerRequest, ZygoteReply, ZygoteRequest,
+    decode_plain, encode_plain,
 };
 use rscore::worker::scoring_loop;
 use rscore::worker::transport::{receive_async, send_async, send_with_descriptor};
@@ -186,7 +186,7 @@ impl Zygote {
     async fn fork(&mut self, id: u64) -> UnixStream {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
-        let message = encode_plain(&ZygoteRequest::Fork { id, max_growth_bytes: 0 }).unwrap();
+        let message = encode_plain(&ZygoteRequest::Fork { id, allotment: Allotment::default() }).unwrap();
         send_with_descriptor(&self.control, &message, theirs.as_fd()).await.unwrap();
         drop(theirs);
         match self.answer().await {

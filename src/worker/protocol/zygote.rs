@@ -23,8 +23,8 @@ pub enum ZygoteRequest {
     Fork {
         /// Chosen by the front end; names the worker in later messages.
         id: u64,
-        /// Bytes by which it may grow; 0 for no bound.
-        max_growth_bytes: u64,
+        /// What it may take.
+        allotment: Allotment,
     },
     /// Say that you can still answer.
     Ping,
@@ -81,6 +81,15 @@ pub struct LoadRequest {
     pub seed: Option<i32>,
     /// Largest reply in bytes; larger predictions are an error of the call.
     pub max_reply_bytes: usize,
+}
+
+/// What one of several workers may take.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Allotment {
+    /// Bytes by which it may grow; 0 for no bound.
+    pub max_growth_bytes: u64,
+    /// Workers that share one model's memory, this one among them.
+    pub workers: u32,
 }
 
 /// How a zygote gets ready: it scores rows, whose frames are the message's

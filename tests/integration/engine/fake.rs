@@ -28,7 +28,7 @@ impl Engine for FakeEngine {
         })
     }
 
-    fn after_fork(&mut self) {}
+    fn after_fork(&mut self, _workers: u32) {}
 
     fn score(&mut self, inputs: &Inputs<RecordBatch>) -> Outcome {
         let mut warnings = Vec::new();
