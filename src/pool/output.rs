@@ -1,11 +1,15 @@
-//! What R prints, line by line into the log with the model's name. The pipes
-//! are always read, so that a talkative model can't block on a full one; what is
-//! too much is counted and dropped.
+//! What R prints, line by line into the log with the model's name and the worker's
+//! number: each worker has pipes of its own. They are always read, so that a
+//! talkative model can't block on a full one; what is too much is counted and
+//! dropped.
 
-use std::sync::Arc;
+use std::io::{self, PipeReader, PipeWriter};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::net::unix::pipe::Receiver;
 use tokio::time::timeout;
 
 use crate::telemetry::metrics;
@@ -28,10 +32,38 @@ pub(super) enum Stream {
 /// Whose output it is, and how much of it is wanted.
 #[derive(Debug, Clone)]
 pub(super) struct Source {
-    pub(super) model: Arc<str>,
-    pub(super) version: u32,
+    model: Arc<str>,
+    version: u32,
+    /// Nothing for the process that loads the model and forks.
+    worker: Option<u64>,
     /// Lines of each stream that are logged in a second.
-    pub(super) lines_per_second: usize,
+    lines_per_second: usize,
+    /// What is left of them, for a zygote and its workers together.
+    allowances: Arc<[Mutex<Allowance>; 2]>,
+}
+
+/// Where the output of one worker goes.
+pub(super) struct Pipes {
+    /// Becomes the worker's standard output.
+    pub(super) output: PipeWriter,
+    /// Becomes its standard error.
+    pub(super) error: PipeWriter,
+    readers: [PipeReader; 2],
+}
+
+impl Pipes {
+    pub(super) fn new() -> io::Result<Self> {
+        let ((standard, output), (errors, error)) = (io::pipe()?, io::pipe()?);
+        Ok(Self { output, error, readers: [standard, errors] })
+    }
+
+    /// Reads what comes, now that the worker has its ends.
+    pub(super) fn collect(self, source: &Source) -> io::Result<()> {
+        for (stream, reader) in [Stream::Standard, Stream::Error].into_iter().zip(self.readers) {
+            collect(source.clone(), stream, Receiver::from_owned_fd(OwnedFd::from(reader))?);
+        }
+        Ok(())
+    }
 }
 
 /// Reads a pipe to its end in a task of its own.
@@ -39,15 +71,15 @@ pub(super) fn collect(source: Source, stream: Stream, pipe: impl AsyncRead + Sen
     tokio::spawn(async move {
         let mut reader = BufReader::new(pipe);
         let mut line = Line::default();
-        let mut allowance = Allowance::new(source.lines_per_second, Instant::now());
         loop {
             // While lines are held back, the end of the second says how many.
-            let read = match allowance.remaining(Instant::now()) {
+            let rest = source.allowance(stream).remaining(Instant::now());
+            let read = match rest {
                 None => line.read(&mut reader).await,
                 Some(rest) => match timeout(rest, line.read(&mut reader)).await {
                     Ok(read) => read,
                     Err(_) => {
-                        source.say_suppressed(allowance.renew(Instant::now()));
+                        source.renew(stream);
                         continue;
                     }
                 },
@@ -55,28 +87,60 @@ pub(super) fn collect(source: Source, stream: Stream, pipe: impl AsyncRead + Sen
             if !matches!(read, Ok(true)) {
                 break;
             }
-            source.say_suppressed(allowance.renew(Instant::now()));
+            source.renew(stream);
             if let Some(text) = line.take() {
-                match allowance.take() {
+                let allowed = source.allowance(stream).take();
+                match allowed {
                     true => source.log(stream, &text),
                     false => metrics::output_suppressed((&source.model, source.version)),
                 }
             }
         }
-        source.say_suppressed(allowance.suppressed);
+        let suppressed = std::mem::take(&mut source.allowance(stream).suppressed);
+        source.say_suppressed(suppressed);
     });
 }
 
 impl Source {
+    /// Of a zygote.
+    pub(super) fn new(model: Arc<str>, version: u32, lines_per_second: usize) -> Self {
+        let allowance = || Mutex::new(Allowance::new(lines_per_second, Instant::now()));
+        Self { model, version, worker: None, lines_per_second, allowances: Arc::new([allowance(), allowance()]) }
+    }
+
+    /// Of one of its workers.
+    pub(super) fn of_worker(&self, id: u64) -> Self {
+        Self { worker: Some(id), ..self.clone() }
+    }
+
+    fn allowance(&self, stream: Stream) -> MutexGuard<'_, Allowance> {
+        let [standard, error] = &*self.allowances;
+        let allowance = match stream {
+            Stream::Standard => standard,
+            Stream::Error => error,
+        };
+        allowance.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins another second when it is time.
+    fn renew(&self, stream: Stream) {
+        let suppressed = self.allowance(stream).renew(Instant::now());
+        self.say_suppressed(suppressed);
+    }
+
     fn log(&self, stream: Stream, text: &str) {
-        let (model, version) = (&*self.model, self.version);
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    target: "rscore::model",
+                    { model.name = &*self.model, model.version = self.version, worker.id = self.worker },
+                    "R: {text}"
+                )
+            };
+        }
         match stream {
-            Stream::Standard => {
-                tracing::info!(target: "rscore::model", { model.name = model, model.version = version }, "R: {text}");
-            }
-            Stream::Error => {
-                tracing::warn!(target: "rscore::model", { model.name = model, model.version = version }, "R: {text}");
-            }
+            Stream::Standard => line!(info),
+            Stream::Error => line!(warn),
         }
     }
 
@@ -103,7 +167,7 @@ struct Line {
 impl Line {
     /// Reads to the end of a line; whether there was one. When it is dropped half-way
     /// it goes on where it was.
-    async fn read(&mut self, reader: &mut (impl AsyncBufRead + Unpin)) -> std::io::Result<bool> {
+    async fn read(&mut self, reader: &mut (impl AsyncBufRead + Unpin)) -> io::Result<bool> {
         loop {
             let bytes = reader.fill_buf().await?;
             if bytes.is_empty() {

@@ -17,7 +17,15 @@ use super::output;
 /// A zygote's process, which is waited for here and by nobody else.
 pub(super) struct ZygoteProcess {
     child: Child,
+    source: output::Source,
     _own: Option<OwnChild>,
+}
+
+impl ZygoteProcess {
+    /// Whose output it is that is collected.
+    pub(super) fn source(&self) -> &output::Source {
+        &self.source
+    }
 }
 
 impl Deref for ZygoteProcess {
@@ -53,17 +61,13 @@ pub(super) fn spawn(settings: &PoolSettings) -> io::Result<(ZygoteProcess, UnixS
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()?;
-    let source = output::Source {
-        model: settings.model.clone(),
-        version: settings.version,
-        lines_per_second: settings.upkeep.output_lines_per_second,
-    };
+    let source = output::Source::new(settings.model.clone(), settings.version, settings.upkeep.output_lines_per_second);
     if let Some(stdout) = child.stdout.take() {
         output::collect(source.clone(), output::Stream::Standard, stdout);
     }
     if let Some(stderr) = child.stderr.take() {
-        output::collect(source, output::Stream::Error, stderr);
+        output::collect(source.clone(), output::Stream::Error, stderr);
     }
     let own = child.id().map(OwnChild::new);
-    Ok((ZygoteProcess { child, _own: own }, UnixStream::from_std(ours)?))
+    Ok((ZygoteProcess { child, source, _own: own }, UnixStream::from_std(ours)?))
 }

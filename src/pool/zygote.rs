@@ -18,11 +18,11 @@ use super::launch::{Launched, launch};
 use super::ledger::{Ledger, Life};
 use super::process::ZygoteProcess;
 use super::worker::Worker;
-use super::{PoolSettings, StartError, orphans};
+use super::{PoolSettings, StartError, orphans, output};
 use crate::worker::protocol::{
     Allotment, ExitStatus, LoadedModel, ZygoteReply, ZygoteRequest, decode_plain, encode_plain,
 };
-use crate::worker::transport::{receive_async, send_async, send_with_descriptor};
+use crate::worker::transport::{receive_async, send_async, send_with_descriptors};
 
 /// How long a zygote may take to end by itself after its socket closed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -48,6 +48,7 @@ pub(super) struct Zygote {
     started: Instant,
     control: tokio::sync::Mutex<Option<OwnedWriteHalf>>,
     process: tokio::sync::Mutex<ZygoteProcess>,
+    source: output::Source,
     forking: Forking,
     pinging: Pinging,
     ended: watch::Receiver<bool>,
@@ -76,6 +77,7 @@ impl Zygote {
             process_id: process.id().unwrap_or(0),
             started: Instant::now(),
             control: tokio::sync::Mutex::new(Some(writer)),
+            source: process.source().clone(),
             process: tokio::sync::Mutex::new(process),
             forking: Forking::default(),
             pinging: Pinging::default(),
@@ -124,11 +126,15 @@ impl Zygote {
     async fn fork_worker(&self, id: u64, allotment: Allotment) -> io::Result<Worker> {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
+        let pipes = output::Pipes::new()?;
         let (sender, answer) = oneshot::channel();
         self.lock_forking().insert(id, sender);
         let message = encode_plain(&ZygoteRequest::Fork { id, allotment })?;
         let sent = match self.control.lock().await.as_ref() {
-            Some(control) => send_with_descriptor(control.as_ref(), &message, theirs.as_fd()).await,
+            Some(control) => {
+                let descriptors = [theirs.as_fd(), pipes.output.as_fd(), pipes.error.as_fd()];
+                send_with_descriptors(control.as_ref(), &message, &descriptors).await
+            }
             None => Err(io::Error::other("the zygote is stopping")),
         };
         if let Err(error) = sent {
@@ -136,6 +142,7 @@ impl Zygote {
             return Err(error);
         }
         drop(theirs);
+        pipes.collect(&self.source.of_worker(id))?;
         let pid = match answer.await {
             Ok(Ok(pid)) => pid,
             Ok(Err(reason)) => return Err(io::Error::other(reason)),

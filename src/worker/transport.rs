@@ -22,9 +22,12 @@ pub struct Received {
     pub head: Vec<u8>,
     /// Arrow IPC bytes.
     pub body: Vec<u8>,
-    /// A file descriptor that came along.
-    pub descriptor: Option<OwnedFd>,
+    /// File descriptors that came along.
+    pub descriptors: Vec<OwnedFd>,
 }
+
+/// Most file descriptors that come with a message.
+const MAX_DESCRIPTORS: usize = 3;
 
 /// Waits for a message; `None` when the peer closed the socket between two.
 ///
@@ -34,7 +37,7 @@ pub struct Received {
 pub fn receive(stream: &mut UnixStream, max_body: usize) -> io::Result<Option<Received>> {
     let mut preamble = [0; PREAMBLE];
     let mut received = Received::default();
-    let first = receive_with_descriptor(stream, &mut preamble, &mut received.descriptor)?;
+    let first = receive_with_descriptors(stream, &mut preamble, &mut received.descriptors)?;
     if first == 0 {
         return Ok(None);
     }
@@ -55,12 +58,12 @@ pub fn send(stream: &mut UnixStream, message: &Encoded) -> io::Result<()> {
     stream.write_all(message.as_bytes())
 }
 
-fn receive_with_descriptor(
+fn receive_with_descriptors(
     stream: &UnixStream,
     buffer: &mut [u8],
-    descriptor: &mut Option<OwnedFd>,
+    descriptors: &mut Vec<OwnedFd>,
 ) -> io::Result<usize> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let bytes = loop {
         match recvmsg(stream, &mut [IoSliceMut::new(buffer)], &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
@@ -70,8 +73,8 @@ fn receive_with_descriptor(
         }
     };
     for message in ancillary.drain() {
-        if let RecvAncillaryMessage::ScmRights(mut descriptors) = message {
-            *descriptor = descriptors.next();
+        if let RecvAncillaryMessage::ScmRights(received) = message {
+            descriptors.extend(received);
         }
     }
     Ok(bytes)
@@ -89,7 +92,7 @@ pub async fn receive_async(stream: &mut (impl AsyncRead + Unpin), max_body: usiz
     }
     stream.read_exact(&mut preamble[first..]).await?;
     let lengths = parse_preamble(&preamble, max_body)?;
-    let mut received = Received { head: vec![0; lengths.head], body: vec![0; lengths.body], descriptor: None };
+    let mut received = Received { head: vec![0; lengths.head], body: vec![0; lengths.body], descriptors: Vec::new() };
     stream.read_exact(&mut received.head).await?;
     stream.read_exact(&mut received.body).await?;
     Ok(Some(received))
@@ -103,28 +106,27 @@ pub async fn send_async(stream: &mut (impl AsyncWrite + Unpin), message: &Encode
     stream.write_all(message.as_bytes()).await
 }
 
-/// Sends a message with a file descriptor beside its first byte.
+/// Sends a message with file descriptors beside its first byte, three at most.
 ///
 /// # Errors
 /// When the socket fails.
-pub async fn send_with_descriptor(
+pub async fn send_with_descriptors(
     stream: &tokio::net::UnixStream,
     message: &Encoded,
-    descriptor: BorrowedFd<'_>,
+    descriptors: &[BorrowedFd<'_>],
 ) -> io::Result<()> {
     let mut bytes = message.as_bytes();
     let sent = stream
         .async_io(Interest::WRITABLE, || {
-            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
             let mut ancillary = SendAncillaryBuffer::new(&mut space);
-            let descriptors = [descriptor];
-            if !ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)) {
-                return Err(io::Error::other("no room for a file descriptor in a message"));
+            if !ancillary.push(SendAncillaryMessage::ScmRights(descriptors)) {
+                return Err(io::Error::other("no room for the file descriptors in a message"));
             }
             Ok(sendmsg(stream.as_fd(), &[IoSlice::new(bytes)], &mut ancillary, SendFlags::NOSIGNAL)?)
         })
         .await?;
-    // The descriptor went with the bytes that were taken; the rest follows as
+    // The descriptors went with the bytes that were taken; the rest follows as
     // ordinary bytes.
     bytes = &bytes[sent..];
     while !bytes.is_empty() {

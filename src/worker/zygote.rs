@@ -12,6 +12,8 @@ use rustix::process::{
     setpgid, waitid,
 };
 
+use rustix::stdio::{dup2_stderr, dup2_stdout};
+
 use super::engine::Engine;
 use super::fork::{Fork, exit_without_handlers, fork};
 use super::protocol::{Allotment, ExitStatus, WarmUpRequest, ZygoteReply, ZygoteRequest, decode_plain, encode_plain};
@@ -33,8 +35,32 @@ struct Child {
 enum Ending {
     /// The front end closed it.
     Closed,
-    /// This is a forked worker now; its own socket.
-    Worker { stream: UnixStream, allotment: Allotment },
+    /// This is a forked worker now.
+    Worker { ends: WorkerEnds, allotment: Allotment },
+}
+
+/// What a worker has to itself.
+struct WorkerEnds {
+    socket: UnixStream,
+    output: OwnedFd,
+    error: OwnedFd,
+}
+
+impl WorkerEnds {
+    /// In the order in which the front end sends them.
+    fn new(descriptors: Vec<OwnedFd>) -> io::Result<Self> {
+        let [socket, output, error] = <[OwnedFd; 3]>::try_from(descriptors).map_err(|descriptors| {
+            io::Error::other(format!("a request to fork came with {} descriptors and not 3", descriptors.len()))
+        })?;
+        Ok(Self { socket: UnixStream::from(socket), output, error })
+    }
+
+    /// From now on what R prints is this worker's, by C code too; gives its socket.
+    fn settle(self) -> io::Result<UnixStream> {
+        dup2_stdout(&self.output)?;
+        dup2_stderr(&self.error)?;
+        Ok(self.socket)
+    }
 }
 
 /// Serves the control socket until it closes.
@@ -53,11 +79,12 @@ pub fn run(mut control: UnixStream, engine: &mut dyn Engine) -> io::Result<()> {
 
     let mut children = Vec::new();
     match serve(engine, &mut control, &mut children) {
-        Ok(Ending::Worker { stream, allotment }) => {
+        Ok(Ending::Worker { ends, allotment }) => {
             // A worker must not hold the control socket open: that it closes is how
             // the front end learns that the zygote is gone.
             drop(control);
             drop(children);
+            let stream = ends.settle()?;
             bound_memory(allotment.max_growth_bytes);
             serve_worker(engine, stream, request.max_reply_bytes, allotment.workers)
         }
@@ -138,8 +165,8 @@ fn serve(engine: &mut dyn Engine, control: &mut UnixStream, children: &mut Vec<C
                 ZygoteRequest::WarmUp(request) => warm_up(engine, control, request, &message.body)?,
                 ZygoteRequest::Ping => reply(control, &ZygoteReply::Pong)?,
                 ZygoteRequest::Fork { id, allotment } => {
-                    if let Some(stream) = fork_worker(control, children, id, message.descriptor)? {
-                        return Ok(Ending::Worker { stream, allotment });
+                    if let Some(ends) = fork_worker(control, children, id, message.descriptors)? {
+                        return Ok(Ending::Worker { ends, allotment });
                     }
                 }
             }
@@ -153,18 +180,16 @@ fn warm_up(engine: &mut dyn Engine, control: &mut UnixStream, request: WarmUpReq
     reply(control, &ZygoteReply::WarmedUp(report))
 }
 
-/// Forks; gives the new worker its socket, and the zygote nothing.
+/// Forks; gives the new worker what is its own, and the zygote nothing.
 fn fork_worker(
     control: &mut UnixStream,
     children: &mut Vec<Child>,
     id: u64,
-    socket: Option<OwnedFd>,
-) -> io::Result<Option<UnixStream>> {
-    let Some(socket) = socket else {
-        return Err(io::Error::other("a request to fork came without a socket"));
-    };
+    descriptors: Vec<OwnedFd>,
+) -> io::Result<Option<WorkerEnds>> {
+    let ends = WorkerEnds::new(descriptors)?;
     match fork() {
-        Ok(Fork::Child) => return Ok(Some(UnixStream::from(socket))),
+        Ok(Fork::Child) => return Ok(Some(ends)),
         Ok(Fork::Parent(pid)) => {
             // Before the next wait, so that the process id can't have been reused.
             let process = pidfd_open(pid, PidfdFlags::empty())?;

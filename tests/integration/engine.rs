@@ -16,7 +16,7 @@ use rscore::worker::protocol::{
     decode_plain, encode_plain,
 };
 use rscore::worker::scoring_loop;
-use rscore::worker::transport::{receive_async, send_async, send_with_descriptor};
+use rscore::worker::transport::{receive_async, send_async, send_with_descriptors};
 use tokio::net::UnixStream;
 
 use self::fake::FakeEngine;
@@ -187,7 +187,10 @@ impl Zygote {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
         let message = encode_plain(&ZygoteRequest::Fork { id, allotment: Allotment::default() }).unwrap();
-        send_with_descriptor(&self.control, &message, theirs.as_fd()).await.unwrap();
+        // It prints where the test does.
+        let (output, error) = (std::io::stdout(), std::io::stderr());
+        let descriptors = [theirs.as_fd(), output.as_fd(), error.as_fd()];
+        send_with_descriptors(&self.control, &message, &descriptors).await.unwrap();
         drop(theirs);
         match self.answer().await {
             ZygoteReply::Forked { id: forked, pid } if forked == id => self.last_pid = pid,

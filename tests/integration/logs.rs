@@ -3,6 +3,8 @@
 use serde_json::Value;
 
 use crate::support::client::Request;
+use crate::support::eventually;
+use crate::support::gate::Gate;
 use crate::support::setup::Setup;
 
 const SCRIPT: &str = r#"
@@ -35,23 +37,88 @@ async fn output_messages_and_warnings_of_r_are_logged_with_the_model() {
     let request = request.header("traceparent", TRACEPARENT);
     let reply = program.send(request).await;
     assert_eq!(reply.json()["warnings"], serde_json::json!(["a warning while scoring"]));
-    for (text, level) in [
-        ("a message at load", "WARN"),
-        ("printed at load", "INFO"),
-        ("a warning at load", "WARN"),
-        ("printed while scoring", "INFO"),
-        ("half a line, and its end", "INFO"),
-        ("a message while scoring", "WARN"),
-        ("a warning while scoring", "WARN"),
+    for (text, level, by_worker) in [
+        ("a message at load", "WARN", false),
+        ("printed at load", "INFO", false),
+        ("a warning at load", "WARN", false),
+        ("printed while scoring", "INFO", true),
+        ("half a line, and its end", "INFO", true),
+        ("a message while scoring", "WARN", true),
+        ("a warning while scoring", "WARN", true),
     ] {
         let line = program.logged(&format!("'{text}' in the log"), |line| says(line, text)).await;
         assert_eq!((&line["model.name"], &line["model.version"]), (&"talks".into(), &1.into()), "{line}");
         assert_eq!(line["level"], level, "{line}");
+        assert_eq!(line["worker.id"].is_u64(), by_worker, "{line}");
     }
     let warning = program.logged("the warning", |line| says(line, "a warning while scoring")).await;
     assert_eq!(warning["request.id"], "request-7", "{warning}");
     assert_eq!((&warning["trace.id"], &warning["traceparent"]), (&TRACE.into(), &TRACEPARENT.into()), "{warning}");
     assert!(warning["worker.id"].is_u64(), "{warning}");
+}
+
+#[tokio::test]
+async fn lines_about_a_shared_call_name_its_requests() {
+    let mut gate = Gate::new();
+    let script = "score <- function(model, data) {
+      if (any(data$x == 100)) gate()
+      if (length(data$x) == 2) warning('for two')
+      2 * data$x
+    }";
+    let manifest = "row_independent = true\n[columns]\nx = \"double\"\n";
+    let setup = Setup::new().script("shares", &format!("{}{script}", gate.script()));
+    let program = setup.file("shares", "rscore.toml", manifest).run().await;
+    let first = program.send_beside(Request::predict("shares", r#"[{"x": 100}]"#));
+    gate.begun().await;
+    let request = |id: &'static str| Request::predict("shares", r#"[{"x": 1}]"#).header("X-Request-Id", id);
+    let waiting =
+        [program.send_beside(request("one").header("traceparent", TRACEPARENT)), program.send_beside(request("two"))];
+    eventually("both in the queue", || async {
+        (program.metrics().await.sum("rscore_queue_rows", &[("model", "shares")]) == 2.0).then_some(())
+    })
+    .await;
+    gate.open().await;
+    assert_eq!(first.await.unwrap().predictions(), [200.0]);
+    for waiting in waiting {
+        assert_eq!(waiting.await.unwrap().predictions(), [2.0]);
+    }
+    let line =
+        program.logged("the warning of both", |line| says(line, "for two") && !line["request.ids"].is_null()).await;
+    let mut ids: Vec<&str> = line["request.ids"].as_str().expect("text").split(' ').collect();
+    ids.sort_unstable();
+    assert_eq!((ids, &line["trace.ids"]), (vec!["one", "two"], &TRACE.into()), "{line}");
+    assert!(line["request.id"].is_null() && line["worker.id"].is_u64(), "{line}");
+}
+
+#[tokio::test]
+async fn output_is_told_apart_by_worker() {
+    let script = r#"
+    score <- function(model, data) {
+      # Written in pieces that the other worker's could come between.
+      for (i in 1:200) { cat("worker"); cat(" "); cat(Sys.getpid()); cat(" says
+") }
+      Sys.sleep(0.2)
+      data.frame(worker = Sys.getpid())
+    }"#;
+    let setup = Setup::new().workers(2).script("talks", script).file("talks", "rscore.toml", "warm_up = false");
+    let program = setup.settings(|settings| settings.workers.output_lines_per_second = 1000).run().await;
+    let request = || program.send(Request::predict("talks", r#"[{"x": 1}]"#));
+    let (first, second) = tokio::join!(request(), request());
+    let [first, second] = [first, second].map(|reply| reply.predictions().remove(0));
+    assert_ne!(first, second, "both workers scored");
+    let mut numbers = Vec::new();
+    for pid in [&first, &second] {
+        let said = format!("R: worker {pid} says");
+        let lines = eventually("all its lines", || async {
+            let lines: Vec<Value> = program.log().into_iter().filter(|line| line["message"] == said).collect();
+            (lines.len() == 200).then_some(lines)
+        })
+        .await;
+        let number = &lines[0]["worker.id"];
+        assert!(number.is_u64() && lines.iter().all(|line| line["worker.id"] == *number), "one process, one worker");
+        numbers.push(number.clone());
+    }
+    assert_ne!(numbers[0], numbers[1]);
 }
 
 #[tokio::test]

@@ -18,8 +18,8 @@ pub enum ZygoteRequest {
     Load(LoadRequest),
     /// Get ready to be forked; once at most, before the first fork.
     WarmUp(WarmUpRequest),
-    /// Fork a worker; the worker's end of its socket comes along as a file
-    /// descriptor.
+    /// Fork a worker; the worker's end of its socket, its standard output and its
+    /// standard error come along as file descriptors.
     Fork {
         /// Chosen by the front end; names the worker in later messages.
         id: u64,
