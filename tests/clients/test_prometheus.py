@@ -145,10 +145,12 @@ def test_prometheus_scrapes_and_answers(prometheus, worked):
     assert float(workers[0]["value"][1]) == 2
 
 
-def test_every_query_of_the_dashboard_is_valid(prometheus):
-    dashboard = json.loads((MONITORING / "dashboards/rscore-serving.json").read_text())
-    for expression in expressions(dashboard):
-        query(prometheus, expression.replace("$__rate_interval", "1m").replace("$model", ".*"))
+@pytest.mark.parametrize("path", sorted((MONITORING / "dashboards").iterdir()), ids=lambda path: path.stem)
+def test_every_query_of_a_dashboard_is_valid(prometheus, path):
+    for expression in expressions(json.loads(path.read_text())):
+        for name, value in (("$__rate_interval", "1m"), ("$model", ".*"), ("$job", ".*")):
+            expression = expression.replace(name, value)
+        query(prometheus, expression)
 
 
 def test_the_shipped_rules_are_evaluated(prometheus):

@@ -1,6 +1,7 @@
 //! `rscore batch` as people run it: real R, local files and emulated stores,
 //! shards that are killed, stopped, stood still and doubled.
 
+mod dashboard;
 mod errors;
 mod formats;
 mod inputs;
