@@ -92,22 +92,26 @@ async fn lines_about_a_shared_call_name_its_requests() {
 
 #[tokio::test]
 async fn output_is_told_apart_by_worker() {
-    let script = r#"
-    score <- function(model, data) {
+    let mut gate = Gate::new();
+    let script = r#"score <- function(model, data) {
+      gate()
       # Written in pieces that the other worker's could come between.
-      for (i in 1:200) { cat("worker"); cat(" "); cat(Sys.getpid()); cat(" says
-") }
-      Sys.sleep(0.2)
-      data.frame(worker = Sys.getpid())
+      for (i in 1:200) { cat("worker"); cat(" "); cat(Sys.getpid()); cat(" says\n") }
+      Sys.getpid()
     }"#;
-    let setup = Setup::new().workers(2).script("talks", script).file("talks", "rscore.toml", "warm_up = false");
+    let setup = Setup::new().workers(2).script("talks", &format!("{}{script}", gate.script()));
+    let setup = setup.file("talks", "rscore.toml", "warm_up = false");
     let program = setup.settings(|settings| settings.workers.output_lines_per_second = 1000).run().await;
-    let request = || program.send(Request::predict("talks", r#"[{"x": 1}]"#));
-    let (first, second) = tokio::join!(request(), request());
-    let [first, second] = [first, second].map(|reply| reply.predictions().remove(0));
-    assert_ne!(first, second, "both workers scored");
+    let requests = [(); 2].map(|()| program.send_beside(Request::predict("talks", r#"[{"x": 1}]"#)));
+    let workers = [gate.begun().await, gate.begun().await];
+    for _ in workers {
+        gate.open().await;
+    }
+    for request in requests {
+        assert_eq!(request.await.unwrap().status, 200);
+    }
     let mut numbers = Vec::new();
-    for pid in [&first, &second] {
+    for pid in workers {
         let said = format!("R: worker {pid} says");
         let lines = eventually("all its lines", || async {
             let lines: Vec<Value> = program.log().into_iter().filter(|line| line["message"] == said).collect();

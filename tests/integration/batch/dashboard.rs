@@ -32,7 +32,7 @@ fn asked_for() -> BTreeSet<String> {
 #[tokio::test]
 async fn the_dashboard_asks_for_what_a_working_run_exports() {
     let mut gate = Gate::new();
-    // The first partition ends its workers, the second is scored, the third is held.
+    // One partition ends its workers and one is scored, while another holds a worker of its own.
     let script = format!(
         "{}score <- function(model, data) {{
            if (data$x[1] < 1000) quit('no', status = 3)
@@ -42,7 +42,7 @@ async fn the_dashboard_asks_for_what_a_working_run_exports() {
         gate.script()
     );
     let job = job(&script, UNTRIED, 3, 4);
-    let shard = job.start(&["--run-id", "r", "--workers", "1", "--admin-listen", "127.0.0.1:0"]);
+    let shard = job.start(&["--run-id", "r", "--workers", "2", "--admin-listen", "127.0.0.1:0"]);
     gate.begun().await;
     let wanted = asked_for();
     assert!(wanted.len() >= 7, "{wanted:?}");
