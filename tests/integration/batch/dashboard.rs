@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use regex_lite::Regex;
 use serde_json::Value;
 
-use super::{UNTRIED, job};
+use super::{UNTRIED, describe, job};
 use crate::support::eventually;
 use crate::support::gate::Gate;
 
@@ -32,7 +32,7 @@ fn asked_for() -> BTreeSet<String> {
 #[tokio::test]
 async fn the_dashboard_asks_for_what_a_working_run_exports() {
     let mut gate = Gate::new();
-    // One partition ends its workers and one is scored, while another holds a worker of its own.
+    // One partition is scored and one ends its worker, while another holds the second worker.
     let script = format!(
         "{}score <- function(model, data) {{
            if (data$x[1] < 1000) quit('no', status = 3)
@@ -42,13 +42,15 @@ async fn the_dashboard_asks_for_what_a_working_run_exports() {
         gate.script()
     );
     let job = job(&script, UNTRIED, 3, 4);
+    describe(&job, "[errors]\nmax_failed_partitions = 1\n");
     let shard = job.start(&["--run-id", "r", "--workers", "2", "--admin-listen", "127.0.0.1:0"]);
     gate.begun().await;
     let wanted = asked_for();
     assert!(wanted.len() >= 7, "{wanted:?}");
-    let metrics = eventually("two partitions in the metrics", || async {
+    let metrics = eventually("a scored partition and a lost worker in the metrics", || async {
         let metrics = shard.metrics().await;
-        metrics.contains("rscore_batch_partitions{state=\"settled\"} 2").then_some(metrics)
+        let both = ["rscore_batch_partitions{state=\"settled\"} 1", "rscore_worker_deaths_total{"];
+        both.iter().all(|part| metrics.contains(part)).then_some(metrics)
     })
     .await;
     let exported: BTreeSet<String> =

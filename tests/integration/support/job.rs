@@ -139,8 +139,8 @@ impl Job {
 
     /// Starts `rscore batch run`.
     pub fn start(&self, arguments: &[&str]) -> Running {
-        let arguments = [&["run", "job.toml", "--workers", "1"], arguments].concat();
-        let mut command = self.command(&arguments);
+        let workers: &[&str] = if arguments.contains(&"--workers") { &[] } else { &["--workers", "1"] };
+        let mut command = self.command(&[&["run", "job.toml"], workers, arguments].concat());
         let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("rscore starts");
         Running { child }
     }
