@@ -120,7 +120,7 @@ impl REngine {
     }
 
     fn have_collected(&self, function: &str) {
-        self.runtime.expect_interrupt();
+        self.runtime.ignore_interrupts();
         if let Err(condition) = self.call(function, &[]) {
             ffi::write_error_line(&format!("garbage could not be collected: {}", condition.message));
         }
@@ -212,6 +212,8 @@ impl Engine for REngine {
     }
 
     fn after_fork(&mut self, workers: u32) {
+        // The deadline of the first call may pass before the worker reads it.
+        self.runtime.ignore_interrupts();
         if let Err(condition) = self.runtime.count_collections() {
             ffi::write_error_line(&format!("garbage collections can't be counted: {}", condition.message));
         }
@@ -265,14 +267,9 @@ impl Engine for REngine {
             Err(failure) => (Err(failure.condition), failure.warnings, failure.retire),
         };
         let finished = Instant::now();
-        let tidied = self.tidy_world().or_else(|condition| match self.runtime.was_interrupted() {
-            // An interrupt for the call came late; it is no sign of damage.
-            true => {
-                self.runtime.expect_interrupt();
-                self.tidy_world()
-            }
-            false => Err(condition),
-        });
+        // An interrupt for the call that comes late must not leave this half done.
+        self.runtime.ignore_interrupts();
+        let tidied = self.tidy_world();
         if let Err(condition) = &tidied {
             ffi::write_error_line(&format!(
                 "a worker is replaced: what a call left can't be undone: {}",

@@ -53,6 +53,7 @@ const ENVIRONMENT_READERS: &str = "src/config/";
 /// Files that hold `unsafe`.
 const UNSAFE_FILES: &[&str] = &[
     "src/worker/r/ffi.rs",
+    "src/worker/r/ffi/collections.rs",
     "src/worker/r/ffi/interrupt.rs",
     "src/worker/r/ffi/object.rs",
     "src/worker/r/ffi/surroundings.rs",

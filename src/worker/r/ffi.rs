@@ -109,6 +109,11 @@ impl Runtime {
         interrupt::expect();
     }
 
+    /// From now on SIGINT does nothing, until [`Runtime::expect_interrupt`].
+    pub fn ignore_interrupts(&self) {
+        interrupt::ignore();
+    }
+
     /// What the process looks like outside of R.
     pub fn surroundings(&self) -> Surroundings {
         Surroundings::take()

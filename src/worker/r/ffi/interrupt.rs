@@ -19,9 +19,31 @@ unsafe extern "C" {
 /// Whether a signal came since [`expect`]; R clears its own flag when it acts.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
+/// Whether signals count at present.
+static EXPECTED: AtomicBool = AtomicBool::new(false);
+
 /// Prepares for a call that may be interrupted: forgets earlier signals, and
 /// installs the handler, which code of a package may have replaced.
 pub(super) fn expect() {
+    install();
+    EXPECTED.store(true, Ordering::Relaxed);
+    forget();
+}
+
+/// From now on signals do nothing, until the next [`expect`]: none can be meant for
+/// what goes on outside of calls, and that must not be left half done.
+pub(super) fn ignore() {
+    install();
+    EXPECTED.store(false, Ordering::Relaxed);
+    forget();
+}
+
+fn forget() {
+    INTERRUPTED.store(false, Ordering::Relaxed);
+    pending().store(0, Ordering::Relaxed);
+}
+
+fn install() {
     // SAFETY: all zero bytes are a valid `sigaction`: no flags, an empty mask, the
     // default handler; the fields that matter are set next.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
@@ -33,8 +55,6 @@ pub(super) fn expect() {
     // only what is allowed in one (see there).
     let installed = unsafe { libc::sigaction(libc::SIGINT, &raw const action, std::ptr::null_mut()) };
     debug_assert_eq!(installed, 0, "SIGINT can be caught");
-    INTERRUPTED.store(false, Ordering::Relaxed);
-    pending().store(0, Ordering::Relaxed);
 }
 
 /// Whether a signal came since [`expect`].
@@ -42,9 +62,12 @@ pub(super) fn happened() -> bool {
     INTERRUPTED.load(Ordering::Relaxed)
 }
 
-/// Runs on any thread, between any two instructions: it stores two words, each
-/// at once, and calls nothing.
+/// Runs on any thread, between any two instructions: it reads a word and stores
+/// two, each at once, and calls nothing.
 extern "C" fn on_interrupt(_signal: c_int) {
+    if !EXPECTED.load(Ordering::Relaxed) {
+        return;
+    }
     INTERRUPTED.store(true, Ordering::Relaxed);
     pending().store(1, Ordering::Relaxed);
 }
