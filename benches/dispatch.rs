@@ -11,6 +11,7 @@ use rscore::frame::join::join;
 use rscore::frame::schema::Inputs;
 use rscore::scoring::batching::{self, BatchLimits, Situation};
 use rscore::scoring::cost::CostModel;
+use rscore::scoring::drain::Batches;
 use rscore::scoring::pacing::{self, Moment};
 use rscore::scoring::queue::{Entry, Queue, QueueLimits};
 use rscore::telemetry::context::RequestContext;
@@ -53,7 +54,7 @@ fn policy(criterion: &mut Criterion) {
 
 /// Requests of one row come, and leave as one batch.
 fn queue(criterion: &mut Criterion) {
-    let limits = QueueLimits { max_entries: 2048, max_rows: 1_000_000, max_bytes: 1 << 28 };
+    let limits = QueueLimits { max_entries: 2048, max_rows: 1_000_000, max_bytes: 1 << 28, max_time: Duration::ZERO };
     for count in [16, 64] {
         criterion.bench_with_input(BenchmarkId::new("queue/push and take", count), &count, |bencher, count| {
             let entries = || (0..*count).map(|_| entry()).collect::<Vec<_>>();
@@ -62,9 +63,9 @@ fn queue(criterion: &mut Criterion) {
                 |entries| {
                     let mut queue = Queue::new(limits);
                     for entry in entries {
-                        queue.push(entry).expect("room");
+                        queue.push(entry, &Batches::default()).expect("room");
                     }
-                    queue.take_batch(1024, true)
+                    queue.take_batch(1024, true, Instant::now())
                 },
                 BatchSize::SmallInput,
             );

@@ -48,8 +48,10 @@ pub enum Kind {
     UnsupportedMediaType,
     /// The body is well formed and does not fit the model's schema.
     Unprocessable,
-    /// A queue is full.
+    /// More is asked than can be answered now.
     Overloaded {
+        /// What there is too much of.
+        what: Overload,
         /// When a retry is likely to be accepted.
         retry_after: Duration,
     },
@@ -70,6 +72,37 @@ pub enum Kind {
     DeadlineExceeded,
     /// A defect or an exhausted resource of the server itself.
     Internal,
+}
+
+/// What there is too much of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overload {
+    /// Requests under way on one connection.
+    Connection,
+    /// Requests that are being answered.
+    Requests,
+    /// Memory of bodies.
+    BodyMemory,
+    /// What waits for a worker of a model.
+    Queue,
+    /// The time that a request would have to wait for one.
+    QueueTime,
+}
+
+impl Overload {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Connection, Self::Requests, Self::BodyMemory, Self::Queue, Self::QueueTime];
+
+    /// One word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Connection => "connection",
+            Self::Requests => "requests",
+            Self::BodyMemory => "body_memory",
+            Self::Queue => "queue",
+            Self::QueueTime => "queue_time",
+        }
+    }
 }
 
 /// An R condition as data: what `tryCatch` saw.

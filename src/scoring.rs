@@ -5,6 +5,7 @@ pub mod batching;
 pub mod catalog;
 pub mod cost;
 pub mod dispatcher;
+pub mod drain;
 pub mod independence;
 pub mod load;
 pub mod pacing;

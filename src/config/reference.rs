@@ -285,6 +285,12 @@ pub const ENTRIES: &[Entry] = &[
         "Most memory of rows that wait for a worker of one model version; more are refused with 429.",
     ),
     entry(
+        "limits.max_queue_time",
+        DURATION,
+        "Longest time that a request is expected to wait for the batches before its own; one that would wait longer is \
+         refused with 429. 0s means no bound.",
+    ),
+    entry(
         "limits.max_requests",
         COUNT,
         "Most requests that are accepted and not yet answered. One more is refused with status 429.",

@@ -242,6 +242,9 @@ pub struct LimitSettings {
     pub max_queued_rows: usize,
     /// Most bytes of columns that wait for a worker of one model version.
     pub max_queued_bytes: usize,
+    /// Longest expected wait for a worker; zero means that it is not bounded.
+    #[serde(with = "super::duration")]
+    pub max_queue_time: Duration,
     /// Largest answer of a worker, in bytes.
     pub max_reply_bytes: usize,
     /// Requests that ended two workers and are remembered, per model version; 0
@@ -406,6 +409,7 @@ impl Default for LimitSettings {
             max_queued_requests: 2048,
             max_queued_rows: 1_000_000,
             max_queued_bytes: 256 * 1024 * 1024,
+            max_queue_time: Duration::ZERO,
             max_reply_bytes: 256 * 1024 * 1024,
             quarantine_entries: 256,
             quarantine_time: Duration::from_secs(60),

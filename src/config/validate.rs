@@ -103,6 +103,7 @@ fn durations(settings: &Settings, problems: &mut Vec<Problem>) {
         ("workers.max_age", workers.max_age, Duration::ZERO, 365 * DAY),
         ("workers.idle_collect", workers.idle_collect, Duration::ZERO, DAY),
         ("workers.zygote_timeout", workers.zygote_timeout, Duration::from_millis(100), HOUR),
+        ("limits.max_queue_time", limits.max_queue_time, Duration::ZERO, DAY),
         ("limits.quarantine_time", limits.quarantine_time, Duration::ZERO, DAY),
         ("workers.interrupt_grace", workers.interrupt_grace, Duration::ZERO, Duration::from_secs(60)),
         ("traces.timeout", traces.timeout, MILLISECOND, HOUR),

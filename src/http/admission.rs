@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Overload, Result};
 
 /// When a refused caller should try again.
 pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -68,7 +68,10 @@ impl Admission {
     /// Takes a place, or refuses with [`Kind::Overloaded`].
     pub(crate) fn enter(&self) -> Result<Permit> {
         let request = Arc::clone(&self.requests).try_acquire_owned().map_err(|_| {
-            overloaded(format!("{} requests are being answered already; try again later", self.max_requests))
+            overloaded(
+                Overload::Requests,
+                format!("{} requests are being answered already; try again later", self.max_requests),
+            )
         })?;
         let body = Share { grains: Arc::clone(&self.body_grains), held: None };
         Ok(Permit { _request: request, body, stream: None, stream_grains: Arc::clone(&self.stream_grains) })
@@ -96,7 +99,8 @@ impl Share {
         };
         let more = u32::try_from(more).map_err(|_| TryAcquireError::NoPermits);
         let more = more.and_then(|more| Arc::clone(&self.grains).try_acquire_many_owned(more)).map_err(|_| {
-            overloaded("the bodies of other requests take up the memory for bodies; try again later".to_owned())
+            let detail = "the bodies of other requests take up the memory for bodies; try again later";
+            overloaded(Overload::BodyMemory, detail.to_owned())
         })?;
         match &mut self.held {
             Some(held) => held.merge(more),
@@ -110,8 +114,8 @@ fn grains(bytes: usize) -> usize {
     bytes.div_ceil(GRAIN)
 }
 
-fn overloaded(detail: String) -> Error {
-    Error::new(Kind::Overloaded { retry_after: RETRY_AFTER }, detail)
+fn overloaded(what: Overload, detail: String) -> Error {
+    Error::new(Kind::Overloaded { what, retry_after: RETRY_AFTER }, detail)
 }
 
 #[cfg(test)]

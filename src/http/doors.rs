@@ -72,7 +72,7 @@ pub(crate) trait Door: Copy + Send + 'static {
 async fn score<D: Door>(exchange: &mut Exchange, door: D) -> Result<HttpResponse, Failure> {
     let state = Arc::clone(&exchange.state);
     let headers = exchange.request.headers();
-    let permit = state.admission.enter().inspect_err(|_| metrics::rejected("requests"))?;
+    let permit = state.admission.enter().inspect_err(count_overload)?;
     let (name, version) = model_path::parse(&exchange.request)?;
     let served = state.catalog.resolve(name, version)?;
     exchange.record.model = Some((served.name.clone(), served.version));
@@ -91,9 +91,7 @@ async fn score<D: Door>(exchange: &mut Exchange, door: D) -> Result<HttpResponse
     let limits = body::Limits { bytes: state.max_body_bytes, time: state.body_timeout };
     let mut permit = permit;
     let receiving = Instant::now();
-    let body = body::read(&mut exchange.payload, headers, limits, &mut permit)
-        .await
-        .inspect_err(|error| count_overload(error, "body_memory"))?;
+    let body = body::read(&mut exchange.payload, headers, limits, &mut permit).await.inspect_err(count_overload)?;
     exchange.record.bytes_in = body.len();
     if let Some(span) = exchange.record.span() {
         span.stage("receive", receiving, Instant::now());
@@ -143,7 +141,7 @@ impl<D: Door> Work<D> {
             };
             decoded.map(|decoded| (decoded, permit))
         });
-        let decoded = decoded.await.inspect_err(|error| count_overload(error, "body_memory"));
+        let decoded = decoded.await.inspect_err(count_overload);
         let dispatching = Instant::now();
         if let Some(span) = exchange.record.span() {
             span.stage(Stage::Decode.name(), started, dispatching);
@@ -154,7 +152,7 @@ impl<D: Door> Work<D> {
         exchange.record.rows = rows;
 
         let request = ScoreRequest { inputs, deadline, context: exchange.record.context.clone() };
-        let scored = served.scorer.score(request).await.inspect_err(|error| count_overload(error, "queue"));
+        let scored = served.scorer.score(request).await.inspect_err(count_overload);
         let encoding = Instant::now();
         if let Some(span) = exchange.record.span() {
             span.dispatched(dispatching, encoding, scored.as_ref().ok().map(dispatched));
@@ -236,9 +234,10 @@ fn request_timeout(headers: &HeaderMap) -> Result<Option<Duration>> {
     }
 }
 
-fn count_overload(error: &Error, reason: &'static str) {
-    if let Kind::Overloaded { .. } = error.kind() {
-        metrics::rejected(reason);
+/// Counts a request that was turned away since more was asked than can be answered.
+pub(super) fn count_overload(error: &Error) {
+    if let Kind::Overloaded { what, .. } = error.kind() {
+        metrics::rejected(what.name());
     }
 }
 

@@ -16,14 +16,14 @@ use futures_util::FutureExt;
 use super::access_log::Record;
 use super::admission::RETRY_AFTER;
 use super::connections::{Connection, RequestUnderway};
-use super::doors::Rest;
+use super::doors::{Rest, count_overload};
 use super::reply_body::ReplyBody;
 use super::respond::{self, Failure};
 use super::routes::{Needs, Operation, Target};
 use super::state::State;
 use super::{authenticate, body, request_id};
 use crate::auth::Scope;
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Overload};
 use crate::lifecycle::{Phase, panic_text};
 use crate::telemetry::metrics;
 
@@ -74,9 +74,10 @@ pub(super) fn panicked(panic: &(dyn Any + Send)) -> Error {
 
 async fn authorise_and_run(exchange: &mut Exchange, target: Target) -> Result<HttpResponse, Failure> {
     if exchange.underway.is_none() {
-        metrics::rejected("connection");
-        let detail = "too many requests are under way on this connection; wait for an answer";
-        return Err(Error::new(Kind::Overloaded { retry_after: RETRY_AFTER }, detail).into());
+        let overloaded = Kind::Overloaded { what: Overload::Connection, retry_after: RETRY_AFTER };
+        let error = Error::new(overloaded, "too many requests are under way on this connection; wait for an answer");
+        count_overload(&error);
+        return Err(error.into());
     }
     let principal = authenticate::principal(exchange.request.headers(), &exchange.state.verifier)?;
     exchange.record.subject = Some(principal.subject.clone());

@@ -125,7 +125,7 @@ fn add_headers(response: &mut HttpResponse, failure: &Failure) {
         Kind::MethodNotAllowed { allowed } => {
             headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
         }
-        Kind::Overloaded { retry_after } | Kind::Quarantined { retry_after } => {
+        Kind::Overloaded { retry_after, .. } | Kind::Quarantined { retry_after } => {
             headers.insert(header::RETRY_AFTER, whole_seconds(*retry_after));
         }
         Kind::Unavailable => {
@@ -155,7 +155,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::error::CellErrors;
+    use crate::error::{CellErrors, Overload};
 
     fn parts(failure: Failure, expose: bool) -> (StatusCode, header::HeaderMap, Value) {
         let (head, body) = problem(&failure, "id-1", expose).into_parts();
@@ -237,8 +237,12 @@ mod tests {
             (Kind::TooLarge, 413, None),
             (Kind::UnsupportedMediaType, 415, Some((header::ACCEPT, negotiate::SUPPORTED))),
             (Kind::Unprocessable, 422, None),
-            (Kind::Overloaded { retry_after: second }, 429, Some((header::RETRY_AFTER, "1"))),
-            (Kind::Overloaded { retry_after: second.mul_f64(1.2) }, 429, Some((header::RETRY_AFTER, "2"))),
+            (Kind::Overloaded { what: Overload::Queue, retry_after: second }, 429, Some((header::RETRY_AFTER, "1"))),
+            (
+                Kind::Overloaded { what: Overload::Queue, retry_after: second.mul_f64(1.2) },
+                429,
+                Some((header::RETRY_AFTER, "2")),
+            ),
             (Kind::ModelFailed(condition()), 500, None),
             (Kind::ModelCrashed, 502, None),
             (Kind::Quarantined { retry_after: second }, 502, Some((header::RETRY_AFTER, "1"))),

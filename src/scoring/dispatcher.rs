@@ -324,7 +324,8 @@ impl<W: Workers> Shared<W> {
 
     /// Has a request wait for a batch.
     fn push(&self, entry: Entry) -> Result<Ticket> {
-        let Pushed { ticket, is_first, is_worth_a_look } = self.waiting().push(entry)?;
+        let next = self.batches_to_come();
+        let Pushed { ticket, is_first, is_worth_a_look } = self.waiting().push(entry, &next)?;
         if is_first {
             self.expiry.notify_one();
         }

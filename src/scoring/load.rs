@@ -268,6 +268,7 @@ fn dispatch_settings(name: &str, version: u32, bundle: &Bundle, context: &LoadCo
             max_entries: limits.max_queued_requests,
             max_rows: limits.max_queued_rows,
             max_bytes: limits.max_queued_bytes,
+            max_time: limits.max_queue_time,
         },
         quarantine: QuarantineLimits { max_entries: limits.quarantine_entries, time: limits.quarantine_time },
         background: context.background.clone(),

@@ -12,7 +12,8 @@ use tokio::sync::oneshot;
 
 use super::Scored;
 use super::batching;
-use crate::error::{Error, Kind, Result};
+use super::drain::{Ahead, Batches, Drain};
+use crate::error::{Error, Kind, Overload, Result};
 use crate::frame::schema::Inputs;
 use crate::telemetry::context::RequestContext;
 
@@ -25,7 +26,13 @@ pub struct QueueLimits {
     pub max_rows: usize,
     /// Most bytes of columns.
     pub max_bytes: usize,
+    /// Expected wait of an entry; zero means that there is no bound.
+    pub max_time: Duration,
 }
+
+/// Bounds of what a caller is told to wait before it tries again.
+const LEAST_PAUSE: Duration = Duration::from_secs(1);
+const MOST_PAUSE: Duration = Duration::from_secs(60);
 
 /// The place of one entry: its order, and its number among all that came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -79,34 +86,53 @@ pub struct Queue {
     arrivals: u64,
     rows: usize,
     bytes: usize,
-    rate: DrainRate,
+    drain: Drain,
 }
 
 impl Queue {
     /// An empty queue.
     pub fn new(limits: QueueLimits) -> Self {
-        Self { limits, entries: BTreeMap::new(), arrivals: 0, rows: 0, bytes: 0, rate: DrainRate::default() }
+        Self { limits, entries: BTreeMap::new(), arrivals: 0, rows: 0, bytes: 0, drain: Drain::default() }
     }
 
-    /// Adds an entry.
+    /// Adds an entry that has just come; `next` is what is expected of the batches to
+    /// come.
     ///
     /// # Errors
     /// [`Kind::Overloaded`] when that would exceed a bound. An entry that is over a
     /// bound by itself is taken when nothing else waits.
-    pub fn push(&mut self, entry: Entry) -> Result<Ticket> {
+    pub fn push(&mut self, entry: Entry, next: &Batches) -> Result<Ticket> {
         let bytes = bytes_of(&entry.inputs);
-        if !self.has_room(1, entry.rows, bytes) && !self.entries.is_empty() {
-            return Err(Error::new(
-                Kind::Overloaded { retry_after: self.rate.time_for(self.rows) },
-                format!("the model's queue is full: {} requests with {} rows wait", self.entries.len(), self.rows),
-            ));
+        if !self.entries.is_empty() {
+            self.check(entry.rows, bytes, next, entry.arrived)?;
         }
+        self.drain.waits(entry.arrived);
         self.rows += entry.rows;
         self.bytes += bytes;
         self.arrivals += 1;
         let ticket = Ticket { deadline: entry.deadline, arrival: self.arrivals };
         self.entries.insert(ticket, (entry, bytes));
         Ok(ticket)
+    }
+
+    fn check(&self, rows: usize, bytes: usize, next: &Batches, now: Instant) -> Result<()> {
+        let limit = self.limits.max_time;
+        let wait = self.drain.wait(Ahead { entries: self.entries.len(), rows: self.rows }, next, now);
+        let (what, pause, detail) = if !self.has_room(1, rows, bytes) {
+            let detail =
+                format!("the model's queue is full: {} requests with {} rows wait", self.entries.len(), self.rows);
+            (Overload::Queue, wait, detail)
+        } else if !limit.is_zero() && wait > limit {
+            let detail = format!(
+                "the request would have to wait for about {:.1} s, and {:.1} s is the limit; try again later",
+                wait.as_secs_f64(),
+                limit.as_secs_f64()
+            );
+            (Overload::QueueTime, wait - limit, detail)
+        } else {
+            return Ok(());
+        };
+        Err(Error::new(Kind::Overloaded { what, retry_after: pause.clamp(LEAST_PAUSE, MOST_PAUSE) }, detail))
     }
 
     /// Whether so much more is within the bounds.
@@ -126,12 +152,15 @@ impl Queue {
         let (entry, bytes) = self.entries.remove(&ticket)?;
         self.rows -= entry.rows;
         self.bytes -= bytes;
+        if self.entries.is_empty() {
+            self.drain.rests();
+        }
         Some(entry)
     }
 
     /// Takes the next batch: as many entries, in order, as fit under `cap` rows and
     /// share a schema; just one when entries must not be joined.
-    pub fn take_batch(&mut self, cap: usize, joined: bool) -> Vec<Entry> {
+    pub fn take_batch(&mut self, cap: usize, joined: bool, now: Instant) -> Vec<Entry> {
         let schema = self.entries.values().next().and_then(|(entry, _)| entry.schema().cloned());
         let rows_in_order = self
             .entries
@@ -139,9 +168,8 @@ impl Queue {
             .take_while(|(entry, _)| joined && schema.is_some() && entry.schema() == schema.as_ref())
             .map(|(entry, _)| entry.rows);
         let count = batching::take(cap, rows_in_order).max(1);
-        let batch: Vec<Entry> = (0..count).filter_map(|_| self.pop()).collect();
-        self.rate.taken(batch.iter().map(|entry| entry.rows).sum(), Instant::now());
-        batch
+        self.drain.left(self.entries.values().take(count).map(|(entry, _)| entry.rows).sum(), now);
+        (0..count).filter_map(|_| self.pop()).collect()
     }
 
     /// Takes out those whose deadline has passed.
@@ -189,37 +217,6 @@ impl Queue {
     }
 }
 
-/// Rows per second that leave the queue, as a moving average.
-#[derive(Debug, Default)]
-struct DrainRate {
-    last: Option<Instant>,
-    rows_per_second: f64,
-}
-
-impl DrainRate {
-    /// Weight of the newest measurement.
-    const WEIGHT: f64 = 0.1;
-    const LEAST: Duration = Duration::from_secs(1);
-    const MOST: Duration = Duration::from_secs(60);
-
-    fn taken(&mut self, rows: usize, now: Instant) {
-        if let Some(last) = self.last {
-            let seconds = now.saturating_duration_since(last).as_secs_f64().max(1e-6);
-            self.rows_per_second += Self::WEIGHT * (rows as f64 / seconds - self.rows_per_second);
-        }
-        self.last = Some(now);
-    }
-
-    /// When that many rows will have left, in whole seconds as `Retry-After` has them.
-    fn time_for(&self, rows: usize) -> Duration {
-        if self.rows_per_second <= 0.0 {
-            return Self::LEAST;
-        }
-        let seconds = (rows as f64 / self.rows_per_second).ceil().min(Self::MOST.as_secs_f64());
-        Duration::from_secs_f64(seconds).max(Self::LEAST)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
@@ -230,7 +227,8 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: QueueLimits = QueueLimits { max_entries: 4, max_rows: 100, max_bytes: 1 << 20 };
+    const LIMITS: QueueLimits =
+        QueueLimits { max_entries: 4, max_rows: 100, max_bytes: 1 << 20, max_time: Duration::ZERO };
 
     type Answered = oneshot::Receiver<Result<Scored>>;
 
@@ -252,6 +250,10 @@ mod tests {
         entry(Arc::new(Float64Array::from(vec![1.0; rows])), deadline, id)
     }
 
+    fn push(queue: &mut Queue, entry: Entry) -> Result<Ticket> {
+        queue.push(entry, &Batches::default())
+    }
+
     fn ids(entries: &[Entry]) -> Vec<&str> {
         entries.iter().map(|entry| &*entry.context.id).collect()
     }
@@ -264,10 +266,10 @@ mod tests {
         let mut answers = Vec::new();
         for (id, deadline) in [("a", later), ("b", later), ("hurried", now + Duration::from_secs(1)), ("c", later)] {
             let (entry, answer) = numbers(1, deadline, id);
-            queue.push(entry).unwrap();
+            push(&mut queue, entry).unwrap();
             answers.push(answer);
         }
-        assert_eq!(ids(&queue.take_batch(3, true)), ["hurried", "a", "b"]);
+        assert_eq!(ids(&queue.take_batch(3, true, Instant::now())), ["hurried", "a", "b"]);
         assert_eq!(queue.rows(), 1);
     }
 
@@ -276,13 +278,13 @@ mod tests {
         let deadline = Instant::now() + Duration::from_secs(10);
         let mut queue = Queue::new(LIMITS);
         let (large, _answer) = numbers(500, deadline, "larger than the queue");
-        queue.push(large).unwrap();
+        push(&mut queue, large).unwrap();
         let (second, _answer) = numbers(1, deadline, "second");
-        let error = queue.push(second).unwrap_err();
+        let error = push(&mut queue, second).unwrap_err();
         assert!(matches!(error.kind(), Kind::Overloaded { .. }));
 
         let mut queue = Queue::new(LIMITS);
-        let push = |queue: &mut Queue| queue.push(numbers(1, deadline, "x").0);
+        let push = |queue: &mut Queue| push(queue, numbers(1, deadline, "x").0);
         let tickets: Vec<Ticket> = (0..4).map(|_| push(&mut queue).unwrap()).collect();
         push(&mut queue).unwrap_err();
         assert!(queue.remove(tickets[1]).is_some());
@@ -311,7 +313,7 @@ mod tests {
         for part in 0..4 {
             let (mut entry, _answer) = numbers(1, deadline, "part");
             (entry.inputs, entry.rows) = (Inputs::single(whole.slice(250 * part, 250)), 250);
-            queue.push(entry).unwrap();
+            push(&mut queue, entry).unwrap();
         }
         assert!((bytes..bytes + 100).contains(&queue.bytes()), "{} of {bytes}", queue.bytes());
     }
@@ -322,8 +324,8 @@ mod tests {
         let now = Instant::now();
         let (old, _old) = numbers(1, now, "old");
         let (young, _young) = numbers(1, now + Duration::from_secs(1), "young");
-        queue.push(old).unwrap();
-        queue.push(young).unwrap();
+        push(&mut queue, old).unwrap();
+        push(&mut queue, young).unwrap();
         assert_eq!(ids(&queue.take_expired(now)), ["old"]);
         assert_eq!(queue.earliest_deadline(), Some(now + Duration::from_secs(1)));
     }
@@ -336,22 +338,37 @@ mod tests {
         let (text, _text) = entry(Arc::new(StringArray::from(vec!["a"])), deadline, "text");
         let (alone, _alone) = numbers(1, deadline, "alone");
         for entry in [number, text, alone] {
-            queue.push(entry).unwrap();
+            push(&mut queue, entry).unwrap();
         }
-        assert_eq!(ids(&queue.take_batch(10, true)), ["number"]);
-        assert_eq!(ids(&queue.take_batch(10, false)), ["text"]);
+        assert_eq!(ids(&queue.take_batch(10, true, Instant::now())), ["number"]);
+        assert_eq!(ids(&queue.take_batch(10, false, Instant::now())), ["text"]);
     }
 
     #[test]
-    fn a_retry_is_advised_from_the_rate() {
-        let mut rate = DrainRate::default();
-        assert_eq!(rate.time_for(1000), Duration::from_secs(1));
-        let mut now = Instant::now();
-        for _ in 0..200 {
-            rate.taken(10, now);
-            now += Duration::from_millis(100);
+    fn the_expected_wait_is_bounded_and_the_rest_of_it_advised() {
+        let start = Instant::now();
+        let at = |milliseconds| start + Duration::from_millis(milliseconds);
+        let mut queue = Queue::new(QueueLimits { max_entries: 100, max_time: Duration::from_secs(2), ..LIMITS });
+        let send = |queue: &mut Queue, now: Instant| {
+            let (mut entry, _answer) = numbers(1, start + Duration::from_secs(60), "x");
+            entry.arrived = now;
+            push(queue, entry)
+        };
+        // One leaves each second.
+        send(&mut queue, at(0)).unwrap();
+        send(&mut queue, at(0)).unwrap();
+        for second in 1..=20 {
+            send(&mut queue, at(1000 * second)).unwrap();
+            assert_eq!(queue.take_batch(1, true, at(1000 * second)).len(), 1);
         }
-        assert_eq!(rate.time_for(450), Duration::from_secs(5), "100 rows a second");
-        assert_eq!(rate.time_for(1_000_000), Duration::from_secs(60));
+        send(&mut queue, at(20_000)).unwrap();
+        let error = send(&mut queue, at(26_500)).unwrap_err();
+        let Kind::Overloaded { what, retry_after } = error.kind() else { panic!("{error:?}") };
+        assert_eq!(*what, Overload::QueueTime);
+        // Three that wait, and the one that should have left 5.5 s ago.
+        assert!(retry_after.abs_diff(Duration::from_millis(6500)) < Duration::from_millis(10), "{retry_after:?}");
+        assert!(error.detail().contains("about 8.5 s, and 2.0 s is the limit"), "{error}");
+        queue.take_all();
+        send(&mut queue, at(27_000)).unwrap();
     }
 }

@@ -291,7 +291,7 @@ fn start() {
     gauge(&catalogue::BUILD_INFO, [build::VERSION.into(), commit.into(), build::PROFILE.into()]).set(1.0);
     gauge(&catalogue::IN_FLIGHT, []).set(0.0);
     // From zero on, so that the first one is an increase.
-    for reason in labels::REJECTION_REASONS {
+    for reason in labels::rejection_reasons() {
         counter(&catalogue::REJECTED, [reason.into()]).increment(0);
     }
     for reason in labels::CUT_REASONS {

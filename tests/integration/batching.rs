@@ -1,6 +1,8 @@
 //! Requests that share calls of R: each gets its own answer, whatever the others
 //! are, and what waits is bounded.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use crate::support::client::{Reply, Request};
@@ -130,6 +132,37 @@ async fn what_waits_is_bounded() {
 }
 
 #[tokio::test]
+async fn the_expected_wait_is_bounded() {
+    let (model, mut gate) = ("impatient", Gate::new());
+    let server = setup(model, &gate)
+        .settings(|settings| {
+            settings.batching.max_rows = 1;
+            settings.limits.max_queue_time = Duration::from_millis(1);
+        })
+        .start()
+        .await;
+    // How long a call takes is known when others have waited for one.
+    together(&server, &mut gate, model, &[1.0, 2.0, 3.0]).await;
+    let first = server.send_beside(Request::predict(model, row(100.0)));
+    gate.begun().await;
+    let waiting = server.send_beside(Request::predict(model, row(4.0)));
+    eventually("a request in the queue", || async {
+        (server.metrics().await.sum("rscore_queue_rows", &[("model", model)]) == 1.0).then_some(())
+    })
+    .await;
+    let refused = server.send(Request::predict(model, row(5.0))).await;
+    let problem = refused.is_problem(429, "overloaded");
+    assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("have to wait")), "{problem}");
+    assert!(
+        refused.header("retry-after").is_some_and(|seconds| seconds.parse::<u32>().is_ok_and(|seconds| seconds > 0))
+    );
+    assert_eq!(server.metrics().await.sum("rscore_rejected_total", &[("reason", "queue_time")]), 1.0);
+    gate.open().await;
+    assert_eq!(first.await.unwrap().predictions(), [200.0]);
+    assert_eq!(waiting.await.unwrap().predictions(), [8.0]);
+}
+
+#[tokio::test]
 async fn a_request_whose_time_is_up_while_it_waits_is_told_so() {
     let (model, mut gate) = ("expired", Gate::new());
     let server = setup(model, &gate).start().await;
@@ -186,7 +219,7 @@ async fn a_proof_that_hangs_does_not_keep_the_model_from_being_served() {
     let server = Setup::new()
         .script(model, script)
         .file(model, "rscore.toml", &format!("warm_up = false\n{MANIFEST}"))
-        .settings(|settings| settings.models.load_timeout = std::time::Duration::from_secs(3))
+        .settings(|settings| settings.models.load_timeout = Duration::from_secs(3))
         .start()
         .await;
     let details = server.send(Request::get("/models/slow_alone")).await.json();

@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::sync::Semaphore;
 
 use super::harness::{Request, Scripted, Setup, doubled, info, scored, signalled};
-use crate::error::{Condition, Error, Kind};
+use crate::error::{Condition, Error, Kind, Overload};
 
 const PATH: &str = "/models/double/predict";
 
@@ -81,7 +81,7 @@ async fn failures_of_the_engine_have_their_status() {
             "busy",
             1,
             Scripted::new(|_| async {
-                Err(Error::new(Kind::Overloaded { retry_after: Duration::from_secs(3) }, "full"))
+                Err(Error::new(Kind::Overloaded { what: Overload::Queue, retry_after: Duration::from_secs(3) }, "full"))
             }),
         )
         .model("bug", 1, Scripted::new(|_| async { Err(Error::internal("secret cause")) }))

@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 
 use super::formats::{body, predictions};
 use super::harness::{Client, EVERYTHING, Reply, Request, Scripted, Setup, TestServer, doubled};
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Overload};
 use crate::frame::format::Format;
 use crate::http::coding::Coding;
 use crate::lifecycle::Drained;
@@ -311,7 +311,10 @@ async fn a_full_queue_delays_a_stream_that_has_begun() {
     let scorer = Scripted::new(move |request| {
         let refused = [2, 3].contains(&calls.fetch_add(1, Ordering::SeqCst));
         async move {
-            let full = || Error::new(Kind::Overloaded { retry_after: Duration::from_secs(1) }, "the queue is full");
+            let full = || {
+                let kind = Kind::Overloaded { what: Overload::Queue, retry_after: Duration::from_secs(1) };
+                Error::new(kind, "the queue is full")
+            };
             if refused { Err(full()) } else { Ok(doubled(&request)) }
         }
     });
@@ -321,7 +324,8 @@ async fn a_full_queue_delays_a_stream_that_has_begun() {
     assert!(complete);
     assert_eq!(predictions(Format::Ndjson, &answer), values.iter().map(|value| value * 2.0).collect::<Vec<_>>());
     let busy = Scripted::new(|_| async {
-        Err(Error::new(Kind::Overloaded { retry_after: Duration::from_secs(1) }, "the queue is full"))
+        let kind = Kind::Overloaded { what: Overload::Queue, retry_after: Duration::from_secs(1) };
+        Err(Error::new(kind, "the queue is full"))
     });
     let server = setup().model("double", 1, busy.joining()).start().await;
     exchange(&server, head(Format::Csv), b"x\n1\n").await.0.is_problem(429, "overloaded");

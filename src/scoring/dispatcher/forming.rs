@@ -16,6 +16,7 @@ use super::{RETRY_PAUSE, Shared, now, refuse_all};
 use crate::error::{Error, Kind, Result};
 use crate::lifecycle::panic_text;
 use crate::scoring::batching::{self, Situation};
+use crate::scoring::drain::Batches;
 use crate::scoring::pacing::{self, Moment, Start};
 use crate::scoring::queue::{Entry, Queue, QueueLimits, Ticket};
 use crate::scoring::workers::Workers;
@@ -51,11 +52,11 @@ impl Waiting {
     ///
     /// # Errors
     /// Those of [`Queue::push`]; also when batches are not formed any more.
-    pub(super) fn push(&mut self, entry: Entry) -> Result<Pushed> {
+    pub(super) fn push(&mut self, entry: Entry, next: &Batches) -> Result<Pushed> {
         if self.abandoned {
             return Err(gone());
         }
-        let ticket = self.queue.push(entry)?;
+        let ticket = self.queue.push(entry, next)?;
         let is_first = self.queue.is_first(ticket);
         Ok(Pushed { ticket, is_first, is_worth_a_look: is_first || self.queue.rows() >= self.told_from })
     }
@@ -254,6 +255,14 @@ impl<W: Workers> Shared<W> {
         }
     }
 
+    /// What is expected of the batches that leave while much waits.
+    pub(super) fn batches_to_come(&self) -> Batches {
+        let cost = *self.cost();
+        let crowd = Situation { queued_rows: usize::MAX, free_workers: 1, time_left: Duration::MAX };
+        let max_rows = batching::cap(&self.settings.batch, &crowd, &cost);
+        Batches { max_rows: self.joining.load(Ordering::Relaxed).then_some(max_rows), cost }
+    }
+
     fn take_batch(&self) -> Vec<Entry> {
         let now = now();
         self.expire(now);
@@ -266,7 +275,7 @@ impl<W: Workers> Shared<W> {
             time_left: deadline.saturating_duration_since(now),
         };
         let cap = batching::cap(&self.settings.batch, &situation, &self.cost());
-        waiting.queue.take_batch(cap, self.joining.load(Ordering::Relaxed))
+        waiting.queue.take_batch(cap, self.joining.load(Ordering::Relaxed), now)
     }
 
     /// Tells those whose time is up so when it is; resolves when nobody waits any more.

@@ -3,6 +3,7 @@
 
 mod scripted;
 mod sparing;
+mod waits;
 
 use std::time::Duration;
 
@@ -34,7 +35,7 @@ fn settings() -> DispatchSettings {
         audit_every: 0,
         cores: 2,
         quarantine: QuarantineLimits { max_entries: 10, time: MINUTE },
-        queue: QueueLimits { max_entries: 1000, max_rows: 10_000, max_bytes: 1 << 20 },
+        queue: QueueLimits { max_entries: 1000, max_rows: 10_000, max_bytes: 1 << 20, max_time: Duration::ZERO },
         background: Background::new(),
     }
 }

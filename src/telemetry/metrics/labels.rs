@@ -3,11 +3,15 @@
 //! of the caller, or a model that the server was told to serve. Text that a
 //! client sent, such as the name of a model that doesn't exist, is never one.
 
+use crate::error::Overload;
+
 /// A model version that the catalog has, or nothing for a request that named none.
 pub type Model<'a> = (&'a str, u32);
 
 /// Why requests are turned away before any work is done for them.
-pub const REJECTION_REASONS: [&str; 6] = ["connection", "requests", "body_memory", "queue", "starting", "draining"];
+pub fn rejection_reasons() -> impl Iterator<Item = &'static str> {
+    Overload::ALL.into_iter().map(Overload::name).chain(["starting", "draining"])
+}
 
 /// Why a connection is given up: what its caller failed to do.
 pub const CUT_REASONS: [&str; 5] = ["handshake", "plain_http", "head", "answer", "flood"];

@@ -94,7 +94,7 @@ impl Pipeline {
     pub(super) async fn first(&mut self) -> Result<Piece> {
         let first = self.next().await?.ok_or_else(|| Error::internal("an answer without a beginning"))?;
         if !self.is_at_end() {
-            self.permit.reserve(self.bounds.bytes).inspect_err(count_body_memory)?;
+            self.permit.reserve(self.bounds.bytes).inspect_err(count_overload)?;
         }
         Ok(first)
     }
@@ -120,7 +120,7 @@ impl Pipeline {
             tokio::select! {
                 biased;
                 Some(scored) = self.scoring.next(), if !self.scoring.is_empty() => return self.write(&scored?).map(Some),
-                chunk = self.feed.next(&mut self.permit) => match chunk.and_then(|chunk| self.take(chunk)).inspect_err(count_body_memory) {
+                chunk = self.feed.next(&mut self.permit) => match chunk.and_then(|chunk| self.take(chunk)).inspect_err(count_overload) {
                     Ok(()) => {}
                     Err(error) if self.answer.is_none() => return Err(error),
                     Err(error) => self.failed = Some(error),
@@ -240,8 +240,4 @@ impl Piece {
             }
         }
     }
-}
-
-fn count_body_memory(error: &Error) {
-    count_overload(error, "body_memory");
 }

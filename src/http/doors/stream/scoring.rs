@@ -78,7 +78,7 @@ impl Scoring {
                 match scorer.score(request).await {
                     // Others filled the queue: wait for room as long as there is time.
                     Err(error) if is_overloaded(&error) && !may_be_refused => sleep(PAUSE).await,
-                    outcome => return outcome.inspect_err(|error| count_overload(error, "queue")),
+                    outcome => return outcome.inspect_err(count_overload),
                 }
             }
         };
@@ -124,6 +124,7 @@ mod tests {
     use arrow_array::Float64Array;
 
     use super::*;
+    use crate::error::Overload;
     use crate::scoring::Score;
 
     /// Refuses the first calls and answers the others after some time.
@@ -136,7 +137,8 @@ mod tests {
         fn score(&self, request: ScoreRequest) -> Pin<Box<dyn Future<Output = Result<Scored>> + Send + '_>> {
             Box::pin(async move {
                 if self.refused.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
-                    return Err(Error::new(Kind::Overloaded { retry_after: Duration::ZERO }, "the queue is full"));
+                    let kind = Kind::Overloaded { what: Overload::Queue, retry_after: Duration::ZERO };
+                    return Err(Error::new(kind, "the queue is full"));
                 }
                 sleep(self.takes).await;
                 if time::Instant::now().into_std() > request.deadline {
