@@ -93,5 +93,5 @@ pub async fn read_json<T: DeserializeOwned>(objects: &dyn Objects, path: &str) -
     let Some(bytes) = objects.read(path).await? else { return Ok(None) };
     serde_json::from_slice(&bytes)
         .map(Some)
-        .map_err(|error| StoreTrouble::new(format!("{path} is not what it should be: {error}")))
+        .map_err(|error| StoreTrouble::permanent(format!("{path} is not what it should be: {error}")))
 }

@@ -145,13 +145,13 @@ pub async fn read(objects: &dyn Objects, run: &str) -> Result<Option<(PlanHead, 
     let layout = Layout::new(run);
     let Some(head) = read_json::<PlanHead>(objects, &layout.plan()).await? else { return Ok(None) };
     if head.version != VERSION {
-        return Err(StoreTrouble::new(format!("run {run} was made by another version of rscore")));
+        return Err(StoreTrouble::permanent(format!("run {run} was made by another version of rscore")));
     }
     let path = layout.partitions(&head.digest);
     let Some(bytes) = objects.read(&path).await? else {
         return Err(StoreTrouble::new(format!("{path} is gone")));
     };
-    let partitions = plan::decode(&head, &bytes).map_err(|error| StoreTrouble::new(error.to_string()))?;
+    let partitions = plan::decode(&head, &bytes).map_err(|error| StoreTrouble::permanent(error.to_string()))?;
     Ok(Some((head, partitions)))
 }
 
@@ -200,4 +200,40 @@ fn partition(job: &Job, sites: &Sites, run: &str, joined: Joined) -> Result<Part
         PlanError::Job(vec![format!("the output {} has a capture that no input has", job.output.template)])
     })?;
     Ok(Partition { id: partition_id(&key), inputs, output })
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::batch::simulation::store::{Link, SimulatedStore};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_plan_that_can_not_be_read_stays_so() {
+        let layout = Layout::new("r");
+        let head = |version: u32| {
+            serde_json::json!({
+                "version": version, "run": "r", "created": "", "job": "", "digest": "d", "partitions": 1, "bytes": 0,
+                "model_digest": null, "broadcast": [], "missing": [], "missing_count": 0,
+            })
+        };
+        let other = serde_json::json!({ "version": VERSION + 1, "shape": "another" });
+        for (head, part) in [
+            (head(VERSION + 1), "another version of rscore"),
+            (head(VERSION), "was changed"),
+            (other, "is not what it should be"),
+        ] {
+            let objects = BTreeMap::from([
+                (layout.plan(), Bytes::from(head.to_string())),
+                (layout.partitions("d"), Bytes::from_static(b"other")),
+            ]);
+            let link = Link::new(Arc::new(SimulatedStore::holding(objects)));
+            let trouble = read(&link, "r").await.unwrap_err();
+            assert!(trouble.is_permanent() && trouble.to_string().contains(part), "{trouble}");
+        }
+    }
 }

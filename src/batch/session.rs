@@ -240,7 +240,7 @@ async fn open(order: &Order, sites: &Sites, bundle: &Bundle) -> Result<Result<Op
             match planner::read(&*objects, &order.run).await {
                 Ok(Some(plan)) => plan,
                 Ok(None) => return Ok(Err(StoreTrouble::new(format!("the plan of run {} is gone", order.run)))),
-                Err(trouble) => return Ok(Err(trouble)),
+                Err(trouble) => return not_opened(trouble),
             }
         }
     };
