@@ -78,6 +78,21 @@ pub enum Part {
         /// Number of the first record, counted from 0.
         first: u64,
     },
+    /// Whole row groups of a Parquet file.
+    RowGroups {
+        /// Number of the first one, counted from 0.
+        from: usize,
+        /// Number behind the last one.
+        to: usize,
+        /// Their first byte.
+        start: u64,
+        /// Byte behind their last one.
+        end: u64,
+        /// First byte of the footer, which ends with the file.
+        footer: u64,
+        /// Number of the first row, counted from 0.
+        first: u64,
+    },
 }
 
 impl Source {
@@ -86,6 +101,9 @@ impl Source {
         match self.part {
             None => self.size,
             Some(Part::Records { header, start, end, .. }) => header + end.saturating_sub(start),
+            Some(Part::RowGroups { start, end, footer, .. }) => {
+                end.saturating_sub(start) + self.size.saturating_sub(footer)
+            }
         }
     }
 
@@ -93,7 +111,7 @@ impl Source {
     pub fn first_row(&self) -> u64 {
         match self.part {
             None => 0,
-            Some(Part::Records { first, .. }) => first,
+            Some(Part::Records { first, .. } | Part::RowGroups { first, .. }) => first,
         }
     }
 }

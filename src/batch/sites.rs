@@ -13,6 +13,7 @@ use super::template::Template;
 use crate::config::ProviderVariables;
 use crate::config::settings::StoreSettings;
 use crate::frame::format::Format;
+use crate::frame::parquet::RowGroups;
 use crate::store::{Location, PutOutcome, Store, StoreError, StoreErrorKind};
 
 /// Largest document of a run's state in bytes; staged outputs are larger.
@@ -113,6 +114,9 @@ impl InputSite {
         let etag = source.etag.as_deref();
         let result = match source.part {
             Some(Part::Records { header, start, end, .. }) => self.read_records(source, etag, header, start..end).await,
+            Some(Part::RowGroups { from, to, start, end, footer, .. }) => {
+                self.read_row_groups(source, etag, from..to, start..end, footer).await
+            }
             None => self.read_whole(source, etag).await,
         };
         result.map_err(|error| match error.kind() {
@@ -159,6 +163,25 @@ impl InputSite {
             bytes.extend_from_slice(&self.store.get_range(&source.path, records, etag).await?);
         }
         Ok(bytes.freeze())
+    }
+
+    /// Row groups as a file of their own.
+    async fn read_row_groups(
+        &self,
+        source: &Source,
+        etag: Option<&str>,
+        numbers: std::ops::Range<usize>,
+        bytes: std::ops::Range<u64>,
+        footer: u64,
+    ) -> Result<Bytes, StoreError> {
+        let footer = self.store.get_range(&source.path, footer..source.size, etag).await?;
+        let start = bytes.start;
+        // A file without rows has no row group to fetch.
+        let bytes =
+            if bytes.is_empty() { Bytes::new() } else { self.store.get_range(&source.path, bytes, etag).await? };
+        // The plan was made of this very footer, unless the store has no etags.
+        let file = RowGroups::read(&footer).and_then(|groups| groups.file(numbers, start, &bytes));
+        file.map_err(|error| StoreError::new(StoreErrorKind::Changed, error.detail().to_owned()))
     }
 }
 

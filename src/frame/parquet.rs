@@ -3,7 +3,9 @@
 
 mod decode;
 mod encode;
+mod groups;
 mod pages;
 
 pub use self::decode::{ParquetDecoder, decoded_bytes};
 pub use self::encode::ParquetEncoder;
+pub use self::groups::{RowGroup, RowGroups, TAIL, footer_length};

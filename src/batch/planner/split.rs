@@ -1,5 +1,5 @@
-//! Cutting one file into several partitions: after so many records, or where a
-//! group ends.
+//! Cutting one file into several partitions: after so many records, where a group
+//! of records ends, or between row groups.
 
 use futures_util::stream::TryStreamExt;
 
@@ -9,6 +9,7 @@ use crate::batch::plan::{Part, Partition, Source};
 use crate::batch::records::RecordEnds;
 use crate::batch::sites::{self, InputSite};
 use crate::frame::format::Format;
+use crate::frame::parquet::{RowGroup, RowGroups, TAIL, footer_length};
 
 /// Longest record that is looked at for its group, in bytes.
 const MAX_RECORD: usize = 16 << 20;
@@ -19,6 +20,14 @@ pub(super) async fn split(site: &InputSite, whole: Partition, split: &Split) -> 
     let parts = match (site.format, split) {
         (_, Split::None) => return Ok(vec![whole]),
         (Format::Csv | Format::Ndjson, split) => records(site, &source, split).await?,
+        (Format::Parquet, Split::Rows(rows)) => row_groups(site, &source, *rows).await?,
+        (Format::Parquet, Split::GroupBy(_)) => {
+            return Err(PlanError::Job(vec![
+                "partition.split: a Parquet file is cut between its row groups, after rows:N at the earliest; write a \
+                 file per group instead"
+                    .to_owned(),
+            ]));
+        }
         (format, _) => {
             return Err(PlanError::Job(vec![format!(
                 "partition.split: {format} files are not split; write several files instead"
@@ -46,6 +55,47 @@ async fn records(site: &InputSite, source: &Source, split: &Split) -> Result<Vec
         cutter.push(&piece).map_err(|problem| PlanError::Job(vec![format!("{}: {problem}", source.path)]))?;
     }
     cutter.finish().map_err(|problem| PlanError::Job(vec![format!("{}: {problem}", source.path)]))
+}
+
+/// Cuts a Parquet file by its footer alone.
+async fn row_groups(site: &InputSite, source: &Source, rows: u64) -> Result<Vec<Part>, PlanError> {
+    let problem = |problem: &dyn std::fmt::Display| PlanError::Job(vec![format!("{}: {problem}", source.path)]);
+    let read = |range| async move {
+        let bytes = site.store.get_range(&source.path, range, source.etag.as_deref()).await;
+        bytes.map_err(|error| PlanError::Store(sites::trouble(error)))
+    };
+    let tail = source.size.checked_sub(TAIL as u64).ok_or_else(|| problem(&"it is too short for a Parquet file"))?;
+    let end: [u8; TAIL] = (&*read(tail..source.size).await?).try_into().map_err(|error| problem(&error))?;
+    let length = footer_length(end).map_err(|error| problem(&error.detail()))?;
+    let footer = source.size.checked_sub(length).ok_or_else(|| problem(&"its footer is longer than the file"))?;
+    let groups = RowGroups::read(&read(footer..source.size).await?).and_then(|groups| groups.all());
+    let groups = groups.map_err(|error| problem(&error.detail()))?;
+    if groups.iter().any(|group| group.bytes.end > footer) {
+        return Err(problem(&"a row group is said to lie behind the end of the data"));
+    }
+    Ok(join_groups(&groups, rows, footer))
+}
+
+/// As many row groups together as have so many rows, but one at least.
+fn join_groups(groups: &[RowGroup], rows: u64, footer: u64) -> Vec<Part> {
+    let mut parts = Vec::new();
+    let (mut from, mut before) = (0, 0);
+    while from < groups.len().max(1) {
+        let mut to = from;
+        let mut count = 0;
+        while to < groups.len() && (to == from || groups[to].rows.saturating_add(count) <= rows) {
+            count = groups[to].rows.saturating_add(count);
+            to += 1;
+        }
+        let bytes = groups[from..to].iter().map(|group| &group.bytes);
+        let start = bytes.clone().map(|bytes| bytes.start).min().unwrap_or(0);
+        let end = bytes.map(|bytes| bytes.end).max().unwrap_or(0);
+        parts.push(Part::RowGroups { from, to, start, end, footer, first: before });
+        before = count.saturating_add(before);
+        // A file without row groups is one part.
+        from = to.max(from + 1);
+    }
+    parts
 }
 
 /// Finds the cuts of one file.
@@ -264,6 +314,7 @@ mod tests {
                         |from: u64, to: u64| &text[usize::try_from(from).unwrap()..usize::try_from(to).unwrap()];
                     (first, format!("{}{}", range(0, header), range(start, end)))
                 }
+                Part::RowGroups { .. } => panic!("a text file has none"),
             })
             .collect())
     }
@@ -292,6 +343,22 @@ mod tests {
         assert!(error.contains("row 2") && error.contains("sort the file by g"), "{error}");
         let error = cut("x,h\n1,a\n", Format::Csv, &by, 7).unwrap_err();
         assert!(error.contains("no column 'g'"), "{error}");
+    }
+
+    #[test]
+    fn row_groups_are_joined_up_to_the_number_of_rows_and_never_cut() {
+        let group = |rows, bytes| RowGroup { rows, bytes };
+        let groups = [group(2, 4..10), group(2, 10..20), group(7, 20..30), group(1, 30..31), group(0, 31..31)];
+        let parts = |rows| {
+            join_groups(&groups, rows, 40).into_iter().map(|part| match part {
+                Part::RowGroups { from, to, start, end, footer: 40, first } => (from..to, start..end, first),
+                other => panic!("{other:?}"),
+            })
+        };
+        assert!(parts(4).eq([(0..2, 4..20, 0), (2..3, 20..30, 4), (3..5, 30..31, 11)]));
+        assert!(parts(1).eq([(0..1, 4..10, 0), (1..2, 10..20, 2), (2..3, 20..30, 4), (3..5, 30..31, 11)]));
+        assert!(parts(100).eq([(0..5, 4..31, 0)]));
+        assert_eq!(join_groups(&[], 4, 4), [Part::RowGroups { from: 0, to: 0, start: 0, end: 0, footer: 4, first: 0 }]);
     }
 
     #[test]

@@ -177,7 +177,7 @@ pub fn decoded_bytes(file: &Bytes) -> Option<u64> {
 
 /// The library panics on some files that are broken in the middle. The decoder is
 /// not used again after that: an error is final.
-fn unless_panics<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+pub(super) fn unless_panics<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(malformed("its parts don't fit together")))
 }
 
@@ -194,7 +194,7 @@ fn with_dictionaries(columns: &ArrowSchema) -> Arc<ArrowSchema> {
     Arc::new(ArrowSchema::new(fields.collect::<Vec<_>>()))
 }
 
-fn malformed(error: impl std::fmt::Display) -> Error {
+pub(super) fn malformed(error: impl std::fmt::Display) -> Error {
     let message = render::shortened(&error.to_string(), MESSAGE_CHARACTERS);
     Error::malformed(format!("not a Parquet file that can be read: {message}"))
 }
