@@ -3,15 +3,19 @@
 use std::path::{Path, PathBuf};
 
 use futures_util::stream::TryStreamExt;
-use tokio::io::AsyncWriteExt;
+use tokio::sync::Semaphore;
 
-use crate::store::{Store, StoreError, StoreErrorKind};
+use crate::model::remote::{FetchError, Progress, RemoteFile, fetch};
+use crate::store::{ObjectInfo, Store, StoreError, StoreErrorKind};
 
 /// Most files of a bundle.
 const MAX_FILES: usize = 10_000;
 
 /// Most bytes of a bundle.
 const MAX_BYTES: u64 = 16 << 30;
+
+/// Files that are fetched at once.
+const FETCHES: usize = 4;
 
 /// Copies all that lies in a store's folder into one here, which is named like it:
 /// name and version of the model are read off the path.
@@ -20,7 +24,6 @@ const MAX_BYTES: u64 = 16 << 30;
 /// The store's, a folder that is empty or too large, or a file that can't be written.
 pub async fn bring(store: &Store, below: &Path) -> Result<PathBuf, StoreError> {
     let location = store.location();
-    let local = |error: std::io::Error| StoreError::new(StoreErrorKind::Failed, format!("{location}: {error}"));
     let mut names: Vec<&str> = location.path().rsplit('/').take(2).collect();
     names.reverse();
     let folder = below.join(names.join("/"));
@@ -33,19 +36,25 @@ pub async fn bring(store: &Store, below: &Path) -> Result<PathBuf, StoreError> {
         let problem = format!("{location}: {} files with {bytes} bytes are no bundle", objects.len());
         return Err(StoreError::new(StoreErrorKind::TooLarge, problem));
     }
-    for object in objects {
+    let mut files = Vec::with_capacity(objects.len());
+    for ObjectInfo { path: name, size, etag, .. } in objects {
         // A name that leads out of the folder is refused.
-        location.join(&object.path)?;
-        let path = folder.join(&object.path);
-        if let Some(parent) = path.parent() {
-            tokio::fs::create_dir_all(parent).await.map_err(local)?;
-        }
-        let mut file = tokio::fs::File::create(&path).await.map_err(local)?;
-        let (_, mut stream) = store.get_stream(&object.path, object.etag.as_deref()).await?;
-        while let Some(piece) = stream.try_next().await? {
-            file.write_all(&piece).await.map_err(local)?;
-        }
-        file.flush().await.map_err(local)?;
+        location.join(&name)?;
+        files.push(RemoteFile { name, size, etag });
     }
+    let fetched = fetch(store, &files, &folder, &Semaphore::new(FETCHES), &Progress::default()).await;
+    fetched.map_err(|error| match error {
+        FetchError::Store(error) => error,
+        // Another machine, or another day, has the space.
+        FetchError::File { source, .. } if is_space(&source) => {
+            StoreError::new(StoreErrorKind::Unavailable, format!("{location}: {source}"))
+        }
+        other => StoreError::new(StoreErrorKind::Failed, format!("{location}: {other}")),
+    })?;
     Ok(folder)
+}
+
+/// Whether a file could not be written for want of space.
+fn is_space(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
 }

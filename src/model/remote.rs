@@ -21,6 +21,7 @@ use tokio::sync::Semaphore;
 
 use self::cache::Cache;
 use self::download::download;
+pub use self::download::fetch;
 pub use self::listing::{Listing, MARKER, RemoteFile, RemoteVersion, list};
 pub use self::progress::{Progress, rate, size};
 use self::status::StatusSender;

@@ -34,11 +34,32 @@ pub(super) async fn download(
 ) -> Result<String, FetchError> {
     let folder = store.below(&format!("{}/{}", key.0, key.1))?;
     fs::create_dir_all(staged).map_err(|source| FetchError::file(staged, source))?;
+    fetch(&folder, &version.files, staged, permits, progress).await?;
+    let staged = staged.to_owned();
+    let digest = spawn_blocking(move || {
+        sync_folders(&staged).map_err(|source| FetchError::file(&staged, source))?;
+        bundle::digest(&staged).map_err(|error| FetchError::Unfit(error.to_string()))
+    });
+    digest.await.map_err(|error| FetchError::Unfit(error.to_string()))?
+}
+
+/// Fetches files into a folder, several at once, each to a path where there is none.
+/// After an error nothing is written any more.
+///
+/// # Errors
+/// The first of the store's, [`StoreErrorKind::Changed`] among them, or of the disk.
+pub async fn fetch(
+    folder: &Store,
+    files: &[RemoteFile],
+    into: &Path,
+    permits: &Semaphore,
+    progress: &Progress,
+) -> Result<(), FetchError> {
     let (writing, mut written) = mpsc::channel(1);
-    let files = version.files.iter().map(|file| async {
+    let files = files.iter().map(|file| async {
         // The semaphore is never closed.
         let _permit = permits.acquire().await;
-        fetch(&folder, file, &staged.join(&file.name), progress, writing.clone()).await
+        fetch_one(folder, file, &into.join(&file.name), progress, writing.clone()).await
     });
     // The permits bound how many run.
     let mut files: FuturesUnordered<_> = files.collect();
@@ -52,17 +73,11 @@ pub(super) async fn download(
     drop(files);
     drop(writing);
     let _: Option<Infallible> = written.recv().await;
-    fetched?;
-    let staged = staged.to_owned();
-    let digest = spawn_blocking(move || {
-        sync_folders(&staged).map_err(|source| FetchError::file(&staged, source))?;
-        bundle::digest(&staged).map_err(|error| FetchError::Unfit(error.to_string()))
-    });
-    digest.await.map_err(|error| FetchError::Unfit(error.to_string()))?
+    fetched
 }
 
 /// `writing` lives as long as the file is written to.
-async fn fetch(
+async fn fetch_one(
     folder: &Store,
     file: &RemoteFile,
     path: &Path,
