@@ -8,6 +8,7 @@
 
 mod connect;
 mod error;
+mod leftovers;
 mod location;
 mod upload;
 
@@ -184,6 +185,21 @@ impl Store {
         };
         let (location, got) = self.fetch(path, options).await?;
         got.bytes().await.map_err(|error| StoreError::about(&location, &error))
+    }
+
+    /// Removes what killed processes have left of unfinished writes of these objects,
+    /// where a store keeps that; gives how many there were. For objects that nobody is
+    /// writing any more.
+    ///
+    /// # Errors
+    /// A folder can't be read, or a file not be removed.
+    pub async fn remove_leftovers(&self, paths: Vec<String>) -> Result<usize> {
+        let store = self.clone();
+        let removed = tokio::task::spawn_blocking(move || leftovers::remove(&store, &paths)).await;
+        let failed = |error: &dyn fmt::Display| {
+            StoreError::new(StoreErrorKind::Failed, format!("{}: leftovers of writes: {error}", self.location))
+        };
+        removed.map_err(|error| failed(&error))?.map_err(|error| failed(&error))
     }
 
     /// What the store says about an object.

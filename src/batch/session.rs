@@ -154,7 +154,7 @@ pub async fn take_part(
             Err(trouble) => return given_up(&trouble),
         }
     }
-    match conclude(&order, &opened).await {
+    match conclude(&order, &opened, &sites).await {
         Ok(report) if report.partitions.open > 0 => {
             Ok(Finished::Interrupted(format!("{} partitions are to be tried again", report.partitions.open)))
         }
@@ -173,13 +173,26 @@ fn given_up(trouble: &StoreTrouble) -> Result<Finished, Refused> {
 
 /// Reads the run again from the store, and writes its report unless partitions were
 /// opened again meanwhile.
-async fn conclude(order: &Order, opened: &Opened) -> Result<Report, StoreTrouble> {
+async fn conclude(order: &Order, opened: &Opened, sites: &Sites) -> Result<Report, StoreTrouble> {
     let board = Board::read(&*opened.objects, Layout::new(&order.run), opened.partitions.clone()).await?;
     let report = finish::report(&*opened.objects, &opened.head, &board, &order.job.errors).await?;
     if report.partitions.open == 0 {
+        clear(sites, opened).await;
         finish::finish(&*opened.objects, board.layout(), &report).await?;
     }
     Ok(report)
+}
+
+/// Removes what processes that were killed have left beside the outputs, which are
+/// all written now.
+async fn clear(sites: &Sites, opened: &Opened) {
+    let outputs = opened.partitions.iter().map(|partition| partition.output.clone()).collect();
+    match sites.output.remove_leftovers(outputs).await {
+        Ok(0) => {}
+        Ok(count) => tracing::info!("{count} unfinished files of processes that were killed are removed"),
+        // They cost space and nothing else.
+        Err(error) => tracing::warn!("{error}"),
+    }
 }
 
 /// Opens the bundle, which is brought here first if it lies elsewhere.

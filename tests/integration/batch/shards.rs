@@ -112,3 +112,34 @@ async fn one_file_is_cut_at_rows_and_at_groups() {
     assert_eq!(code, 0, "{said}");
     assert_eq!(job.files("cut").keys().map(String::as_str).collect::<Vec<_>>(), ["big-000000.csv", "big-000001.csv"]);
 }
+
+#[tokio::test]
+async fn what_a_killed_process_left_beside_an_output_is_removed_in_the_end() {
+    let mut gate = Gate::new();
+    let script =
+        format!("{}score <- function(model, data) {{ if (data$x[1] == 1000) gate(); data$x * 2 }}", gate.script());
+    let job = job(&script, UNTRIED, 2, 5);
+    let shard = job.start(&["--run-id", "r"]);
+    gate.begun().await;
+    shard.signal(Signal::KILL);
+    shard.ended().await;
+    // Names that the store's client gives to what it has not finished: src/store/leftovers.rs.
+    for path in ["out/0.csv#1", "out/1.csv#12", "out/other.csv#1"] {
+        job.write(path, "x,predi");
+    }
+    let resumed = job.start(&["--run-id", "r", "--resume"]);
+    gate.begun().await;
+    gate.open().await;
+    let (code, said) = resumed.ended().await;
+    assert_eq!(code, Some(0), "{said}");
+    // What is not the run's stays.
+    assert_eq!(job.files("out").keys().map(String::as_str).collect::<Vec<_>>(), ["0.csv", "1.csv", "other.csv#1"]);
+    for partition in 0..2 {
+        assert_eq!(job.read(&format!("out/{partition}.csv")), doubled(partition, 5));
+    }
+    // And it is nobody's input.
+    job.describe("model = \"model/1\"\noutput = \"next/{p}.csv\"\n[inputs]\ndata = \"out/{p}.csv\"\n");
+    let planned = job.batch(&["plan", "job.toml"]).await;
+    let text = String::from_utf8_lossy(&planned.stdout);
+    assert!(text.starts_with("2 partitions") && !text.contains('#'), "{text}");
+}
