@@ -123,26 +123,19 @@ pub async fn take_part(
     };
     let layout = Layout::new(&order.run);
     let objects = opened.objects.clone();
-    let board = match Board::read(&*objects, layout.clone(), opened.partitions.clone()).await {
-        Ok(board) => board,
-        Err(trouble) => return given_up(&trouble),
+    let board = tokio::select! {
+        board = Board::read(&*objects, layout, opened.partitions.clone()) => match board {
+            Ok(board) => board,
+            Err(trouble) => return given_up(&trouble),
+        },
+        () = stopping.wait_for_any() => return Ok(Finished::Interrupted(STOPPED.to_owned())),
     };
     let progress = Arc::new(Progress::new(opened.head.partitions, opened.head.bytes));
     progress.all_settled(board.settled_count(), board.settled_bytes());
     show.begin(&opened.head, progress.clone());
     let complete = board.open().is_empty() && board.unpublished().is_empty();
-    if complete
-        && let Ok(Some(report)) = read_json::<Report>(&*objects, &layout.report()).await
-        && report.partitions.open == 0
-    {
-        // Whoever wrote the report may have died before it could say so.
-        return match finish::mark(&*objects, &layout, &report).await {
-            Ok(()) => Ok(Finished::Complete(Box::new(report))),
-            Err(trouble) => given_up(&trouble),
-        };
-    }
+    let mut until_now = stopping.clone();
     if !complete {
-        let mut until_now = stopping.clone();
         let end = tokio::select! {
             end = work(&order, &opened, &sites, &bundle, board, progress, stopper, stopping) => end?,
             () = until_now.wait_for(Stop::Now) => Ok(End::Interrupted),
@@ -154,7 +147,12 @@ pub async fn take_part(
             Err(trouble) => return given_up(&trouble),
         }
     }
-    match conclude(&order, &opened, &sites).await {
+    // All is settled: a first signal changes nothing any more.
+    let concluded = tokio::select! {
+        concluded = conclude(&order, &opened, &sites, complete) => concluded,
+        () = until_now.wait_for(Stop::Now) => return Ok(Finished::Interrupted(STOPPED.to_owned())),
+    };
+    match concluded {
         Ok(report) if report.partitions.open > 0 => {
             Ok(Finished::Interrupted(format!("{} partitions are to be tried again", report.partitions.open)))
         }
@@ -172,9 +170,18 @@ fn given_up(trouble: &StoreTrouble) -> Result<Finished, Refused> {
 }
 
 /// Reads the run again from the store, and writes its report unless partitions were
-/// opened again meanwhile.
-async fn conclude(order: &Order, opened: &Opened, sites: &Sites) -> Result<Report, StoreTrouble> {
-    let board = Board::read(&*opened.objects, Layout::new(&order.run), opened.partitions.clone()).await?;
+/// opened again meanwhile. When there was nothing to do, a report may be there.
+async fn conclude(order: &Order, opened: &Opened, sites: &Sites, idle: bool) -> Result<Report, StoreTrouble> {
+    let layout = Layout::new(&order.run);
+    if idle
+        && let Ok(Some(report)) = read_json::<Report>(&*opened.objects, &layout.report()).await
+        && report.partitions.open == 0
+    {
+        // Whoever wrote the report may have died before it could say so.
+        finish::mark(&*opened.objects, &layout, &report).await?;
+        return Ok(report);
+    }
+    let board = Board::read(&*opened.objects, layout, opened.partitions.clone()).await?;
     let report = finish::report(&*opened.objects, &opened.head, &board, &order.job.errors).await?;
     if report.partitions.open == 0 {
         clear(sites, opened).await;

@@ -7,6 +7,7 @@ mod formats;
 mod inputs;
 mod machine;
 mod parity;
+mod phases;
 mod processes;
 mod shards;
 mod signals;

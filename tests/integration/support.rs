@@ -10,6 +10,7 @@ pub mod gate;
 pub mod gateway;
 pub mod golden;
 pub mod group;
+pub mod holding;
 pub mod job;
 pub mod keys;
 pub mod metrics;
