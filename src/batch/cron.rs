@@ -115,34 +115,29 @@ spec:
   schedule: {schedule}
   timeZone: {time_zone}
   concurrencyPolicy: Forbid
-  startingDeadlineSeconds: 3600
+  startingDeadlineSeconds: 21600
   jobTemplate:
     spec:
       completionMode: Indexed
       completions: {shards}
       parallelism: {shards}
       backoffLimitPerIndex: 3
-      podReplacementPolicy: Failed
       podFailurePolicy:
         rules:
-          - action: Ignore
-            onPodConditions:
-              - type: DisruptionTarget
+          - action: FailJob
+            onExitCodes:
+              containerName: rscore
+              operator: In
+              values: [2, 10, 11, 12, 64]
           - action: Ignore
             onExitCodes:
               containerName: rscore
               operator: In
               values: [75]
-          - action: FailJob
-            onExitCodes:
-              containerName: rscore
-              operator: In
-              values: [10, 12]
-          - action: FailIndex
-            onExitCodes:
-              containerName: rscore
-              operator: In
-              values: [11]
+          - action: Ignore
+            onPodConditions:
+              - type: DisruptionTarget
+                status: "True"
       template:
         spec:
           restartPolicy: Never
