@@ -5,6 +5,7 @@ mod dashboard;
 mod errors;
 mod formats;
 mod inputs;
+mod large;
 mod machine;
 mod parity;
 mod phases;

@@ -47,6 +47,17 @@ async fn rows_that_are_all_bad_are_over_the_threshold() {
 }
 
 #[tokio::test]
+async fn rows_of_which_none_can_be_read_are_all_set_aside() {
+    let job = job("score <- function(model, data) data$x", X, 1, 1);
+    job.write("in/0.csv", &format!("x\n{}", "none\n".repeat(20)));
+    let (code, said) = job.run(&["--run-id", "r"]).await;
+    assert_eq!(code, 11, "{said}");
+    assert!(said.contains("20 read = 0 written + 20 quarantined"), "{said}");
+    let rows = std::fs::read_to_string(job.state("r", "quarantine/p=0.rows.csv")).unwrap();
+    assert_eq!(rows, job.read("in/0.csv"));
+}
+
+#[tokio::test]
 async fn a_partition_of_rows_that_depend_on_each_other_fails_as_a_whole() {
     let manifest = "[columns]\nx = \"double\"\n";
     let job = job("score <- function(model, data) { if (any(data$x == 1003)) stop('no'); data$x * 2 }", manifest, 3, 8);
@@ -138,4 +149,22 @@ async fn jobs_that_can_not_be_done_are_refused_at_once() {
         assert_eq!(code, 10, "{said}");
         assert!(said.contains(part), "{part}: {said}");
     }
+}
+
+#[tokio::test]
+async fn rows_that_are_lost_are_told_even_where_the_sums_are_right() {
+    let job = job("score <- function(model, data) data$x", X, 2, 10);
+    assert_eq!(job.run(&["--run-id", "r"]).await.0, 0);
+    for (partition, written) in [("p=0", 9), ("p=1", 11)] {
+        let mut outcome = job.outcome("r", partition);
+        outcome["rows"]["written"] = written.into();
+        std::fs::write(job.state("r", &format!("commits/0/{partition}.json")), outcome.to_string()).unwrap();
+    }
+    for file in ["report.json", "_SUCCESS"] {
+        std::fs::remove_file(job.state("r", file)).unwrap();
+    }
+    let (code, said) = job.run(&["--run-id", "r", "--resume"]).await;
+    assert_eq!(code, 11, "{said}");
+    assert!(said.contains("20 read = 20 written") && said.contains("ROWS ARE LOST"), "{said}");
+    assert!(!job.state("r", "_SUCCESS").exists());
 }

@@ -2,8 +2,10 @@
 //! still, or are the same one twice.
 
 use rustix::process::Signal;
+use serde_json::Value;
 
 use super::{UNTRIED, X, describe, doubled, job};
+use crate::support::eventually;
 use crate::support::gate::Gate;
 
 const QUICK: &str = "[limits]\nshard_timeout = \"1s\"\n";
@@ -142,4 +144,49 @@ async fn what_a_killed_process_left_beside_an_output_is_removed_in_the_end() {
     let planned = job.batch(&["plan", "job.toml"]).await;
     let text = String::from_utf8_lossy(&planned.stdout);
     assert!(text.starts_with("2 partitions") && !text.contains('#'), "{text}");
+}
+
+#[tokio::test]
+async fn a_complete_run_is_left_as_it_is_without_loading_the_model() {
+    let mut gate = Gate::new();
+    let job = job("", UNTRIED, 2, 5);
+    let script = format!("{}load <- function(dir) gate()\nscore <- function(model, data) data$x * 2", gate.script());
+    job.write("model/1/score.R", &script);
+    let shard = job.start(&["--run-id", "r"]);
+    gate.begun().await;
+    gate.open().await;
+    let (code, said) = shard.ended().await;
+    assert_eq!(code, Some(0), "{said}");
+    // Somebody's own change; the report is made again from the outcomes.
+    job.write("out/0.csv", "changed");
+    std::fs::remove_file(job.state("r", "report.json")).unwrap();
+    // With the gate shut, loading would never end.
+    let (code, said) = job.run(&["--run-id", "r", "--resume"]).await;
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("10 read = 10 written"), "{said}");
+    assert_eq!(job.read("out/0.csv"), "changed");
+}
+
+#[tokio::test]
+async fn what_a_living_shard_has_claimed_is_left_to_it() {
+    let mut gate = Gate::new();
+    let script = format!("{}score <- function(model, data) {{ gate(); data$x * 2 }}", gate.script());
+    let job = job(&script, UNTRIED, 1, 5);
+    describe(&job, "[limits]\nshard_timeout = \"5s\"\n");
+    let first = job.start(&["--run-id", "r", "--shard", "0/2"]);
+    gate.begun().await;
+    let second = job.start(&["--run-id", "r", "--shard", "1/2"]);
+    // It beats while it works, and has looked for something to do long before its third beat.
+    eventually("beats of the second shard", || async {
+        let beat: Value = serde_json::from_slice(&std::fs::read(job.state("r", "shards/1.json")).ok()?).ok()?;
+        (beat["beat"].as_u64() >= Some(3)).then_some(())
+    })
+    .await;
+    // One call goes on, and there is no other.
+    gate.open().await;
+    for shard in [first, second] {
+        let (code, said) = shard.ended().await;
+        assert_eq!(code, Some(0), "{said}");
+    }
+    assert_eq!(job.outcome("r", "p=0")["shard"], "0");
 }
