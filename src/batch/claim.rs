@@ -122,20 +122,8 @@ mod tests {
     use super::*;
 
     fn heartbeat(instance: &str, beat: u64, state: ShardState) -> Heartbeat {
-        Heartbeat {
-            shard: "1".to_owned(),
-            instance: instance.to_owned(),
-            beat,
-            state,
-            host: String::new(),
-            workers: 1,
-            running: Vec::new(),
-            settled: 0,
-            duplicates: 0,
-            held_seconds: 0.0,
-            busy_seconds: 0.0,
-            memory_bytes: 0,
-        }
+        let claim = Claim { shard: "1".to_owned(), instance: instance.to_owned() };
+        Heartbeat { beat, state, ..Heartbeat::new(&claim, String::new(), 1) }
     }
 
     #[test]

@@ -236,6 +236,26 @@ pub struct Heartbeat {
     pub memory_bytes: u64,
 }
 
+impl Heartbeat {
+    /// Of a shard that has not beaten.
+    pub fn new(claim: &Claim, host: String, workers: u64) -> Self {
+        Self {
+            shard: claim.shard.clone(),
+            instance: claim.instance.clone(),
+            beat: 0,
+            state: ShardState::Working,
+            host,
+            workers,
+            running: Vec::new(),
+            settled: 0,
+            duplicates: 0,
+            held_seconds: 0.0,
+            busy_seconds: 0.0,
+            memory_bytes: 0,
+        }
+    }
+}
+
 /// What a shard is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

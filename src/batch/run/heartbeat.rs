@@ -10,7 +10,7 @@ use super::Workshop;
 use super::stop::{Stop, Stopper};
 use crate::batch::layout::Layout;
 use crate::batch::objects::{Objects, StoreTrouble, read_json, to_json};
-use crate::batch::record::{Claim, Heartbeat, ShardState};
+use crate::batch::record::{Claim, Heartbeat};
 
 /// Beats in the time after which a silent shard is taken for dead.
 const BEATS_PER_TIMEOUT: u32 = 5;
@@ -35,27 +35,13 @@ impl Pulse {
         host: String,
         workers: u64,
     ) -> Self {
-        let heartbeat = Heartbeat {
-            shard: claim.shard.clone(),
-            instance: claim.instance.clone(),
-            beat: 0,
-            state: ShardState::Working,
-            host,
-            workers,
-            running: Vec::new(),
-            settled: 0,
-            duplicates: 0,
-            held_seconds: 0.0,
-            busy_seconds: 0.0,
-            memory_bytes: 0,
-        };
         Self {
             path: layout.shard(&claim.shard),
             cancel: layout.cancel(),
             objects,
             workshop,
             started: Instant::now(),
-            heartbeat: Mutex::new(heartbeat),
+            heartbeat: Mutex::new(Heartbeat::new(claim, host, workers)),
         }
     }
 
