@@ -15,3 +15,4 @@ pub(in crate::frame) use self::columns::is_readable;
 pub use self::decode::ArrowDecoder;
 pub use self::encode::ArrowEncoder;
 pub(in crate::frame) use self::encode::{conform, nullable};
+pub(in crate::frame) use self::messages::{CONTINUATION, is_compact};

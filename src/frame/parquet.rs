@@ -2,9 +2,12 @@
 //! is there, and written row group by row group.
 
 mod decode;
+mod delta;
 mod encode;
+mod footer;
 mod groups;
 mod pages;
+mod thrift;
 
 pub use self::decode::{ParquetDecoder, decoded_bytes};
 pub use self::encode::ParquetEncoder;

@@ -105,6 +105,12 @@ pub trait Decoder: Send {
 
     /// Bytes that are held because their rows were not taken yet.
     fn buffered(&self) -> usize;
+
+    /// Bytes of a body that stands for as much as what was read, if that is known to be
+    /// more than was read.
+    fn stands_for(&self) -> usize {
+        0
+    }
 }
 
 /// Writes rows as bytes.

@@ -2,7 +2,9 @@
 //! yet answered, and bytes of their bodies. What exceeds a bound is refused at
 //! once, for a queue that grows only makes every answer late.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
@@ -28,6 +30,7 @@ pub(crate) struct Admission {
     requests: Arc<Semaphore>,
     body_grains: Arc<Semaphore>,
     stream_grains: Arc<Semaphore>,
+    decoding: Arc<Semaphore>,
 }
 
 /// The right to be worked on. It travels with the work, also into a blocking
@@ -62,7 +65,14 @@ impl Admission {
             requests: Arc::new(Semaphore::new(max_requests)),
             body_grains: Arc::new(Semaphore::new(grains)),
             stream_grains: Arc::new(Semaphore::new(of_streams)),
+            decoding: Arc::new(Semaphore::new(available_parallelism().map_or(1, NonZeroUsize::get))),
         }
+    }
+
+    /// Waits until a large body may be decoded: as many at once as there are cores. More
+    /// would be done no sooner, and each takes a multiple of its bytes meanwhile.
+    pub(crate) async fn turn_to_decode(&self) -> Result<OwnedSemaphorePermit> {
+        Arc::clone(&self.decoding).acquire_owned().await.map_err(Error::internal)
     }
 
     /// Takes a place, or refuses with [`Kind::Overloaded`].
@@ -120,6 +130,8 @@ fn overloaded(what: Overload, detail: String) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
 
     fn is_overloaded<T: std::fmt::Debug>(result: Result<T>) -> bool {
@@ -152,6 +164,18 @@ mod tests {
         assert!(is_overloaded(late.reserve(1)));
         permits.pop();
         late.reserve(4096).expect("the bytes that became free");
+    }
+
+    #[tokio::test]
+    async fn no_more_bodies_are_decoded_at_once_than_there_are_cores() {
+        let admission = Admission::new(100, 4096);
+        let mut turns = Vec::new();
+        while let Some(turn) = admission.turn_to_decode().now_or_never() {
+            turns.push(turn.expect("a turn"));
+        }
+        assert_eq!(turns.len(), available_parallelism().expect("cores").get());
+        turns.pop();
+        assert!(admission.turn_to_decode().now_or_never().is_some());
     }
 
     #[test]

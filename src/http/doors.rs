@@ -39,7 +39,7 @@ const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const GRACE: Duration = Duration::from_millis(100);
 
 /// Bodies from this size on are decoded beside the event loop; compressed ones
-/// always, since a small one may inflate to a large one.
+/// always, and those of dense formats, since a small one may stand for a large one.
 const LARGE_BODY: usize = 256 * 1024;
 
 /// Answers with so many cells or more are encoded beside the event loop.
@@ -60,8 +60,12 @@ pub(crate) trait Door: Copy + Send + 'static {
     /// whole.
     fn streaming(self) -> Option<Native>;
 
-    /// Turns an inflated body into typed columns.
-    fn decode(self, body: &[u8], schemas: &InputSchemas, limits: Limits) -> Result<Decoded>;
+    /// Whether few bytes of a body may stand for many rows.
+    fn is_dense(self) -> bool;
+
+    /// Turns an inflated body into typed columns. What it stands for counts against the
+    /// permit.
+    fn decode(self, body: &[u8], schemas: &InputSchemas, limits: Limits, permit: &mut Permit) -> Result<Decoded>;
 
     /// Turns predictions into the body of an answer.
     fn encode(self, served: &Served, scored: &Scored, warnings: &[String]) -> Result<Vec<u8>>;
@@ -128,16 +132,17 @@ impl<D: Door> Work<D> {
     async fn run(self, exchange: &mut Exchange, body: Bytes, limits: Limits, permit: Permit) -> Result<HttpResponse> {
         let Self { door, served, coding, answer_coding, deadline } = self;
         let started = Instant::now();
-        let large = body.len() >= LARGE_BODY || coding != Coding::Identity;
+        let large = body.len() >= LARGE_BODY || coding != Coding::Identity || door.is_dense();
+        let turn = if large { Some(exchange.state.admission.turn_to_decode().await?) } else { None };
         let schemas = Arc::clone(&served.info);
         // The permit goes along: the work counts even if the caller leaves.
         let decoded = offload(large, move || {
-            let mut permit = permit;
+            let (mut permit, _turn) = (permit, turn);
             let decoded = match coding {
-                Coding::Identity => door.decode(&body, &schemas.schemas, limits),
+                Coding::Identity => door.decode(&body, &schemas.schemas, limits, &mut permit),
                 _ => coding
                     .inflate(&body, limits.bytes, &mut permit)
-                    .and_then(|inflated| door.decode(&inflated, &schemas.schemas, limits)),
+                    .and_then(|inflated| door.decode(&inflated, &schemas.schemas, limits, &mut permit)),
             };
             decoded.map(|decoded| (decoded, permit))
         });

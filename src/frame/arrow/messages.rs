@@ -4,18 +4,23 @@
 
 use std::collections::HashMap;
 
-use arrow_ipc::{DictionaryBatch, MessageHeader, RecordBatch, root_as_message};
+use arrow_ipc::{DictionaryBatch, MessageHeader, RecordBatch, root_as_message, root_as_message_with_opts};
+use flatbuffers::VerifierOptions;
 
 use super::batches::too_long;
 use crate::error::{Error, Kind, Result};
 
 /// Begins a message, before the length of its metadata.
-const CONTINUATION: [u8; 4] = [0xff; 4];
+pub(in crate::frame) const CONTINUATION: [u8; 4] = [0xff; 4];
 /// Rows that a record batch may have whatever its length: those of a column of
 /// nothing but nulls, or of no column, take no bytes.
 const FREE_ROWS: usize = 16 * 1024;
 /// Rows that a byte may stand for beyond that: one bit each.
 const ROWS_PER_BYTE: usize = 8;
+/// How many times its bytes the parts of a message may come to, each counted as often
+/// as it is named, and bytes that they may come to in any case.
+const PLACES: usize = 4;
+const FREE_BYTES: usize = 64 * 1024;
 /// Bytes of dictionaries that may be copied, beyond the longest message, for each
 /// byte of the stream: what is added to a dictionary has the library copy it all.
 const COPIES_PER_BYTE: u64 = 256;
@@ -130,6 +135,10 @@ impl Messages {
     fn read(&mut self, metadata: &[u8]) -> Result<Part> {
         // What is no message is an error of the library, which knows why.
         let Ok(message) = root_as_message(metadata) else { return Ok(Part::End) };
+        if !is_compact(metadata) {
+            let detail = "not an Arrow stream that can be read: its schema stands for far more than its bytes";
+            return Err(Error::malformed(detail));
+        }
         let Ok(missing) = usize::try_from(message.bodyLength()) else { return Ok(Part::End) };
         let mut counts = true;
         match message.header_type() {
@@ -177,6 +186,14 @@ impl Messages {
         }
         Ok(())
     }
+}
+
+/// Whether the parts of a message don't stand in many places at once: the library makes
+/// one of each for every place. What is no message is for it to refuse.
+pub(in crate::frame) fn is_compact(message: &[u8]) -> bool {
+    let max_apparent_size = message.len().saturating_mul(PLACES).saturating_add(FREE_BYTES);
+    let options = VerifierOptions { max_apparent_size, ..VerifierOptions::default() };
+    root_as_message_with_opts(&options, message).is_ok() || root_as_message(message).is_err()
 }
 
 /// Whether rows and buffers of a batch are such as its bytes can hold.

@@ -6,16 +6,18 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray;
 use arrow_array::{ArrayRef, NullArray, RecordBatch, RecordBatchOptions};
 use arrow_schema::{DataType, Field, Schema as ArrowSchema};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use bytes::{Bytes, BytesMut};
-use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
-use parquet::file::metadata::ParquetMetaData;
+use parquet::arrow::{ARROW_SCHEMA_META_KEY, ProjectionMask};
 
 use super::pages::Pages;
+use super::{delta, footer};
 use crate::error::{Error, Result};
-use crate::frame::arrow::{Batches, is_readable, too_long};
+use crate::frame::arrow::{Batches, CONTINUATION, is_compact, is_readable, too_long};
 use crate::frame::render;
 use crate::frame::schema::Schema;
 use crate::frame::stream::{Chunk, Decoder, StreamOptions};
@@ -31,20 +33,25 @@ pub struct ParquetDecoder {
     file: BytesMut,
     reader: Option<Reader>,
     batches: Batches,
+    /// What its pages inflate to, and a byte at least for each value.
+    stands_for: usize,
 }
 
 impl ParquetDecoder {
     /// A decoder of rows of that schema.
     pub fn new(schema: Arc<Schema>, options: StreamOptions) -> Self {
-        Self { options, file: BytesMut::new(), reader: None, batches: Batches::new(schema, options) }
+        Self { options, file: BytesMut::new(), reader: None, batches: Batches::new(schema, options), stands_for: 0 }
     }
 
     fn open(&mut self) -> Result<Reader> {
         let file = std::mem::take(&mut self.file).freeze();
-        let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(malformed)?;
-        let batch_rows = self.check_size(&file, metadata.metadata())?;
+        let metadata = open(&file, self.options.max_message_bytes)?;
+        let pages =
+            Pages::of(&file, metadata.metadata()).ok_or_else(|| malformed("the headers of its pages are broken"))?;
+        let batch_rows = self.check_size(&pages)?;
         let columns = Arc::clone(metadata.schema());
         let read: Vec<bool> = columns.fields().iter().map(|field| is_readable(field.data_type())).collect();
+        delta::check(&file, metadata.metadata(), &pages.differences)?;
         let roots = (0..read.len()).filter(|position| read[*position]);
         let roots = ProjectionMask::roots(metadata.parquet_schema(), roots);
         // Strings stay dictionaries: a long one that a million rows share is there once.
@@ -59,13 +66,14 @@ impl ParquetDecoder {
 
     /// Looks at what the file inflates to; the value is how many rows of it may be
     /// decoded at a time.
-    fn check_size(&self, file: &[u8], metadata: &ParquetMetaData) -> Result<usize> {
+    fn check_size(&mut self, pages: &Pages) -> Result<usize> {
         let limit = self.options.max_message_bytes;
-        let pages = Pages::of(file, metadata).ok_or_else(|| malformed("the headers of its pages are broken"))?;
         // In every other format a value takes a byte at least.
-        if pages.inflated.max(pages.values) > limit as u64 {
+        let stands_for = pages.inflated.max(pages.values);
+        if stands_for > limit as u64 {
             return Err(too_long("the Parquet file inflates to columns", limit, "send the rows in several files"));
         }
+        self.stands_for = stands_for as usize;
         let rows = limit as u64 / pages.longest_shared.max(1);
         Ok(usize::try_from(rows).map_or(BATCH_ROWS, |rows| rows.clamp(1, BATCH_ROWS)))
     }
@@ -162,14 +170,32 @@ impl Decoder for ParquetDecoder {
     fn buffered(&self) -> usize {
         self.file.len() + self.batches.bytes()
     }
+
+    fn stands_for(&self) -> usize {
+        self.stands_for
+    }
+}
+
+/// Reads what a file that may inflate to `limit` bytes says of itself.
+fn open(file: &[u8], limit: usize) -> Result<ArrowReaderMetadata> {
+    let metadata = footer::read(file, limit)?;
+    let hints = metadata.file_metadata().key_value_metadata().into_iter().flatten();
+    for hint in hints.filter(|hint| hint.key == ARROW_SCHEMA_META_KEY) {
+        let message = hint.value.as_ref().and_then(|text| BASE64_STANDARD.decode(text).ok());
+        if message.is_some_and(|message| {
+            !is_compact(message.strip_prefix(&CONTINUATION).and_then(|m| m.get(4..)).unwrap_or(&message))
+        }) {
+            return Err(malformed("its Arrow schema stands for far more than its bytes"));
+        }
+    }
+    ArrowReaderMetadata::try_new(Arc::new(metadata), ArrowReaderOptions::new()).map_err(malformed)
 }
 
 /// Bytes that the columns of a file take in memory, roughly, as its pages say: what they
 /// inflate to, and a double per cell, for a run of equal values is one value there.
 /// `None` when they can't be read.
 pub fn decoded_bytes(file: &Bytes) -> Option<u64> {
-    let metadata = unless_panics(|| ArrowReaderMetadata::load(file, ArrowReaderOptions::new()).map_err(malformed));
-    let metadata = metadata.ok()?;
+    let metadata = unless_panics(|| open(file, usize::MAX)).ok()?;
     let (rows, columns) = (metadata.metadata().file_metadata().num_rows(), metadata.schema().fields().len() as u64);
     let cells = u64::try_from(rows).ok()?.saturating_mul(columns);
     Some(Pages::of(file, metadata.metadata())?.inflated.saturating_add(cells.saturating_mul(8)))

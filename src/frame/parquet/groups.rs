@@ -6,15 +6,15 @@ use std::ops::Range;
 use bytes::{BufMut, Bytes, BytesMut};
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::metadata::{
-    ColumnChunkMetaData, FooterTail, ParquetMetaData, ParquetMetaDataBuilder, ParquetMetaDataReader,
-    ParquetMetaDataWriter, RowGroupMetaData,
+    ColumnChunkMetaData, FooterTail, ParquetMetaData, ParquetMetaDataBuilder, ParquetMetaDataWriter, RowGroupMetaData,
 };
 
 use super::decode::{malformed, unless_panics};
+use super::footer;
 use crate::error::Result;
 
 /// What a file begins and ends with.
-const MAGIC: &[u8] = b"PAR1";
+pub(super) const MAGIC: &[u8] = b"PAR1";
 
 /// Bytes at the end of a file that say how long its footer is.
 pub const TAIL: usize = 8;
@@ -53,7 +53,7 @@ impl RowGroups {
     pub fn read(footer: &[u8]) -> Result<Self> {
         unless_panics(|| {
             let text = &footer[..footer.len().saturating_sub(TAIL)];
-            Ok(Self { metadata: ParquetMetaDataReader::decode_metadata(text).map_err(malformed)? })
+            Ok(Self { metadata: footer::decode(text)? })
         })
     }
 

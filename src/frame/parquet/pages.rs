@@ -1,11 +1,11 @@
 //! What the pages of a Parquet file say that they inflate to. The footer says it
 //! too, but memory is allocated by the headers of the pages, which stand anywhere in
 //! the file: all of them are read before any page is.
-//!
-//! A header is a struct of Thrift's compact protocol. Only what such a header needs
-//! is taken, so that nothing can be read here in another way than by the library.
 
+use parquet::basic::Type;
 use parquet::file::metadata::ParquetMetaData;
+
+use super::thrift::{Fields, Reader, Shape};
 
 /// What all pages of a file inflate to, together.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -16,151 +16,136 @@ pub(super) struct Pages {
     pub(super) values: u64,
     /// Bytes of the longest page whose bytes may be part of any number of values.
     pub(super) longest_shared: u64,
+    /// Columns with lengths that are written as differences, by their row groups and
+    /// numbers.
+    pub(super) differences: Vec<(usize, usize)>,
 }
 
-/// Deepest struct within a header; statistics within a data page are the second.
-const DEPTH: usize = 4;
-
-/// The numbers of Thrift's types.
-mod kind {
-    pub(super) const TRUE: u8 = 1;
-    pub(super) const FALSE: u8 = 2;
-    pub(super) const BYTE: u8 = 3;
-    pub(super) const I16: u8 = 4;
-    pub(super) const I32: u8 = 5;
-    pub(super) const I64: u8 = 6;
-    pub(super) const DOUBLE: u8 = 7;
-    pub(super) const BINARY: u8 = 8;
-    pub(super) const STRUCT: u8 = 12;
-}
+const PAGE: Fields = &[
+    (1, Shape::Integer),
+    (2, Shape::Integer),
+    (3, Shape::Integer),
+    (4, Shape::Integer),
+    (5, Shape::Struct(&[(1, Shape::Integer), (2, Shape::Integer), (3, Shape::Integer), (4, Shape::Integer)])),
+    (6, Shape::Struct(&[])),
+    (7, Shape::Struct(&[(1, Shape::Integer), (2, Shape::Integer), (3, Shape::Logical)])),
+    (
+        8,
+        Shape::Struct(&[
+            (1, Shape::Integer),
+            (2, Shape::Integer),
+            (3, Shape::Integer),
+            (4, Shape::Integer),
+            (5, Shape::Integer),
+            (6, Shape::Integer),
+            (7, Shape::Logical),
+        ]),
+    ),
+];
 
 /// The number of dictionaries among the kinds of pages.
 const DICTIONARY_PAGE: i32 = 2;
-/// The number of the encoding whose values begin as the one before.
+/// The numbers of encodings with lengths that are written as differences; values of the
+/// second begin as the one before.
+const DELTA_LENGTH_BYTE_ARRAY: i32 = 6;
 const DELTA_BYTE_ARRAY: i32 = 7;
 
 impl Pages {
     /// Reads the headers of all pages; `None` when they are not in order.
     pub(super) fn of(file: &[u8], metadata: &ParquetMetaData) -> Option<Self> {
         let mut pages = Self::default();
-        for column in metadata.row_groups().iter().flat_map(|group| group.columns()) {
-            let start = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
-            let (start, length) = (usize::try_from(start).ok()?, usize::try_from(column.compressed_size()).ok()?);
-            let mut rest = file.get(start..)?.get(..length)?;
-            while !rest.is_empty() {
-                rest = pages.add(rest)?;
+        for (number, group) in metadata.row_groups().iter().enumerate() {
+            for (column, chunk) in group.columns().iter().enumerate() {
+                let start = chunk.dictionary_page_offset().unwrap_or(chunk.data_page_offset());
+                let (start, length) = (usize::try_from(start).ok()?, usize::try_from(chunk.compressed_size()).ok()?);
+                let mut rest = file.get(start..)?.get(..length)?;
+                let mut has_differences = false;
+                while !rest.is_empty() {
+                    let header;
+                    (header, rest) = Header::read(rest)?;
+                    pages.add(&header, width(chunk.column_type()))?;
+                    has_differences |= header.differs;
+                }
+                if has_differences {
+                    pages.differences.push((number, column));
+                }
             }
         }
         Some(pages)
     }
 
-    /// Counts the page at the beginning of the bytes, and gives what follows it.
-    fn add<'b>(&mut self, bytes: &'b [u8]) -> Option<&'b [u8]> {
-        let mut reader = Reader { rest: bytes };
-        let mut header = Header::default();
-        reader.structure(DEPTH, &mut |path, value| match path {
-            [1] => header.kind = Some(value),
-            [2] => header.inflated = Some(value),
-            [3] => header.stored = Some(value),
-            // The header of the other version may be there too; the kind decides.
-            [5 | 8, 1] => header.values.push(value),
-            [5, 2] | [8, 4] => header.shares |= value == DELTA_BYTE_ARRAY,
-            _ => {}
-        })?;
+    /// Counts a page of values with at least so many bytes.
+    fn add(&mut self, header: &Header, width: u64) -> Option<()> {
         let inflated = u64::try_from(header.inflated?).ok()?;
         self.inflated = self.inflated.checked_add(inflated)?;
-        for values in header.values {
-            self.values = self.values.checked_add(u64::try_from(values).ok()?)?;
+        for values in &header.values {
+            self.values = self.values.checked_add(u64::try_from(*values).ok()?)?;
         }
-        if header.kind? == DICTIONARY_PAGE || header.shares {
+        let is_dictionary = header.kind? == DICTIONARY_PAGE;
+        // Room is made for all of them before they are read.
+        let entries = u64::try_from(header.entries).ok()?;
+        if is_dictionary && entries.checked_mul(width)? > inflated {
+            return None;
+        }
+        if is_dictionary || header.shares {
             self.longest_shared = self.longest_shared.max(inflated);
         }
-        reader.rest.get(usize::try_from(header.stored?).ok()?..)
+        Some(())
+    }
+}
+
+/// Bytes of a value in a dictionary, at least.
+fn width(kind: Type) -> u64 {
+    match kind {
+        Type::BOOLEAN | Type::FIXED_LEN_BYTE_ARRAY => 1,
+        Type::INT32 | Type::FLOAT | Type::BYTE_ARRAY => 4,
+        Type::INT64 | Type::DOUBLE => 8,
+        Type::INT96 => 12,
     }
 }
 
 /// What counts of the header of a page.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Header {
     kind: Option<i32>,
     inflated: Option<i32>,
     stored: Option<i32>,
+    /// Values of a page of either version: there may be the headers of both, and the
+    /// kind decides.
     values: Vec<i32>,
+    /// Values of a dictionary.
+    entries: i32,
+    differs: bool,
     shares: bool,
 }
 
-/// Reads structs of the compact protocol.
-struct Reader<'b> {
-    rest: &'b [u8],
-}
-
-impl Reader<'_> {
-    /// Reads a struct whose fields stand in the order of their numbers, each once, and
-    /// tells the 32-bit integers in it, and one level below, by the numbers that lead
-    /// to them.
-    fn structure(&mut self, depth: usize, found: &mut dyn FnMut(&[i16], i32)) -> Option<()> {
-        let depth = depth.checked_sub(1)?;
-        let mut number = 0_i16;
-        loop {
-            let head = self.byte()?;
-            if head == 0 {
-                return Some(());
-            }
-            let (step, kind) = (i16::from(head >> 4), head & 0xf);
-            let next = if step == 0 { i16::try_from(self.zigzag()?).ok()? } else { number.checked_add(step)? };
-            if next <= number {
-                return None;
-            }
-            number = next;
-            match kind {
-                kind::TRUE | kind::FALSE => {}
-                kind::BYTE => self.skip(1)?,
-                kind::I32 => found(&[number], i32::try_from(self.zigzag()?).ok()?),
-                kind::I16 | kind::I64 => {
-                    self.zigzag()?;
+impl Header {
+    /// Reads the header at the beginning of the bytes; with it comes what follows its
+    /// page.
+    fn read(bytes: &[u8]) -> Option<(Self, &[u8])> {
+        let mut reader = Reader::new(bytes);
+        let (mut header, mut fits) = (Self::default(), true);
+        reader.structure(PAGE, &mut |path, value| {
+            let Ok(value) = i32::try_from(value) else {
+                // Those of statistics may be longer.
+                fits &= path.len() > 1 && !matches!(path, [_, 1..=6]);
+                return;
+            };
+            match path {
+                [1] => header.kind = Some(value),
+                [2] => header.inflated = Some(value),
+                [3] => header.stored = Some(value),
+                [5 | 8, 1] => header.values.push(value),
+                [7, 1] => header.entries = value,
+                [5, 2] | [8, 4] => {
+                    header.differs |= matches!(value, DELTA_LENGTH_BYTE_ARRAY | DELTA_BYTE_ARRAY);
+                    header.shares |= value == DELTA_BYTE_ARRAY;
                 }
-                kind::DOUBLE => self.skip(8)?,
-                kind::BINARY => {
-                    let length = self.varint()?;
-                    self.skip(usize::try_from(length).ok()?)?;
-                }
-                kind::STRUCT => self.structure(depth, &mut |path, value| {
-                    if let [below] = path {
-                        found(&[number, *below], value);
-                    }
-                })?,
-                // Headers of pages have no lists, sets or maps.
-                _ => return None,
+                _ => {}
             }
-        }
-    }
-
-    fn byte(&mut self) -> Option<u8> {
-        let (first, rest) = self.rest.split_first()?;
-        self.rest = rest;
-        Some(*first)
-    }
-
-    fn skip(&mut self, length: usize) -> Option<()> {
-        self.rest = self.rest.get(length..)?;
-        Some(())
-    }
-
-    fn varint(&mut self) -> Option<u64> {
-        let mut value = 0;
-        for shift in (0..63).step_by(7) {
-            let byte = self.byte()?;
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Some(value);
-            }
-        }
-        None
-    }
-
-    fn zigzag(&mut self) -> Option<i64> {
-        let value = self.varint()?;
-        Some((value >> 1) as i64 ^ -((value & 1) as i64))
+        })?;
+        let rest = reader.rest.get(usize::try_from(header.stored?).ok()?..)?;
+        fits.then_some((header, rest))
     }
 }
 
@@ -213,17 +198,20 @@ mod tests {
     fn values_that_share_their_beginnings_are_noticed() {
         let properties = WriterProperties::builder().set_dictionary_enabled(false);
         let (plain, _) = pages(properties.build());
-        assert_eq!(plain.longest_shared, 0);
+        assert_eq!((plain.longest_shared, plain.differences), (0, vec![]));
         let properties = WriterProperties::builder().set_dictionary_enabled(false);
         let (shared, _) = pages(properties.set_column_encoding("s".into(), Encoding::DELTA_BYTE_ARRAY).build());
         assert!(shared.longest_shared > 1000, "{shared:?}");
+        assert_eq!(shared.differences, [(0, 1)]);
     }
 
     #[test]
     fn only_headers_in_order_are_read() {
         let of = |bytes: &[u8]| {
             let mut pages = Pages::default();
-            pages.add(bytes).map(|rest| (pages.inflated, pages.values, rest.len()))
+            let (header, rest) = Header::read(bytes)?;
+            pages.add(&header, 4)?;
+            Some((pages.inflated, pages.values, rest.len()))
         };
         let data = [0x15, 0, 0x15, 200, 1, 0x15, 4, 0x2c, 0x15, 20, 0x15, 0, 0, 0, 9, 9, 9];
         assert_eq!(of(&data), Some((100, 10, 1)), "a page of 2 bytes");
@@ -231,6 +219,13 @@ mod tests {
         assert_eq!(of(&with_crc), Some((100, 10, 0)));
         let both = [0x15, 0, 0x15, 200, 1, 0x15, 4, 0x2c, 0x15, 20, 0x15, 0, 0, 0x3c, 0x15, 0, 0, 0, 9, 9];
         assert_eq!(of(&both), Some((100, 10, 0)), "a second header that says less hides nothing");
+        let dictionary = |entries: u8| [0x15, 4, 0x15, 80, 0x15, 4, 0x4c, 0x15, 2 * entries, 0x15, 0, 0, 0, 9, 9];
+        assert_eq!(of(&dictionary(10)), Some((40, 0, 0)));
+        assert_eq!(of(&dictionary(11)), None, "a dictionary of more values than it has bytes for");
+        let long = [0x15, 0, 0x15, 2, 0x15, 0, 0x2c, 0x15, 0x80, 0x80, 0x80, 0x80, 0x80, 1, 0x15, 0, 0, 0];
+        assert_eq!(of(&long), None, "a number of values that the library cuts");
+        let wide = [0x15, 0, 0x15, 2, 0x15, 0, 0x2c, 0x16, 20, 0x15, 0, 0, 0];
+        assert_eq!(of(&wide), Some((1, 10, 0)), "numbers of another width are the same bytes");
         let twice = [0x15, 0, 0x15, 2, 0x15, 0, 0x05, 4, 200, 1, 0];
         let negative = [0x15, 0, 0x15, 1, 0x15, 0, 0];
         let list = [0x15, 0, 0x15, 2, 0x15, 0, 0x19, 0, 0];

@@ -12,6 +12,7 @@ use crate::frame::format::Format;
 use crate::frame::json::{DecodeOptions, Decoded, NonFinite};
 use crate::frame::schema::InputSchemas;
 use crate::frame::whole;
+use crate::http::admission::Permit;
 use crate::http::layers::Exchange;
 use crate::http::negotiate;
 use crate::http::respond::Failure;
@@ -49,10 +50,15 @@ impl Door for Native {
         matches!(self.body, Format::Csv | Format::Ndjson | Format::Arrow).then_some(self)
     }
 
-    fn decode(self, body: &[u8], schemas: &InputSchemas, limits: Limits) -> Result<Decoded> {
+    fn is_dense(self) -> bool {
+        matches!(self.body, Format::Arrow | Format::Parquet)
+    }
+
+    fn decode(self, body: &[u8], schemas: &InputSchemas, limits: Limits, permit: &mut Permit) -> Result<Decoded> {
         let non_finite_strings = self.non_finite == NonFinite::String;
         let options = DecodeOptions { max_rows: limits.rows, non_finite_strings };
-        whole::decode(self.body, body, schemas, options, limits.record_bytes, limits.bytes)
+        let mut reserve = |bytes| permit.reserve(bytes);
+        whole::decode(self.body, body, schemas, options, limits.record_bytes, limits.bytes, &mut reserve)
     }
 
     fn encode(self, served: &Served, scored: &Scored, warnings: &[String]) -> Result<Vec<u8>> {

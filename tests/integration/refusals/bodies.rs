@@ -89,6 +89,19 @@ async fn more_misfits_than_are_listed() {
 }
 
 #[tokio::test]
+async fn parquet_whose_columns_are_groups_within_groups() {
+    let group = [0x35, 0, 0x18, 1, b'g', 0x15, 2, 0];
+    let leaf = [0x15, 10, 0x25, 2, 0x18, 1, b'x', 0];
+    // 50001 elements, no rows, no row groups.
+    let (head, rest) = ([0x15, 2, 0x19, 0xfc, 0xd1, 0x86, 3], [0x16, 0, 0x19, 0x0c, 0]);
+    let footer = [&head[..], &group.repeat(50_000), &leaf, &rest].concat();
+    let length = u32::try_from(footer.len()).unwrap().to_le_bytes();
+    let file = [b"PAR1", &footer[..], &length, b"PAR1"].concat();
+    let request = Request::post(PATH, file).header("Content-Type", "application/vnd.apache.parquet");
+    refused("deep_parquet", request).await;
+}
+
+#[tokio::test]
 async fn no_rows_are_a_good_request() {
     let server = server().await;
     for body in

@@ -6,12 +6,14 @@ use arrow_array::types::Int32Type;
 use arrow_array::{BinaryArray, RecordBatchOptions};
 use arrow_ipc::writer::{DictionaryHandling, IpcWriteOptions, StreamWriter};
 use arrow_schema::Schema as ArrowSchema;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::arrow::{ARROW_SCHEMA_META_KEY, ArrowWriter};
 use parquet::basic::{Compression, Encoding};
-use parquet::file::metadata::{ParquetMetaDataReader, ParquetMetaDataWriter};
-use parquet::file::properties::WriterProperties;
+use parquet::file::metadata::{KeyValue, ParquetMetaDataReader, ParquetMetaDataWriter};
+use parquet::file::properties::{WriterProperties, WriterVersion};
 
 use super::*;
 
@@ -266,4 +268,86 @@ fn columns_are_counted_before_their_names_are_compared() {
     let mut decoder = ArrowDecoder::new(Arc::new(schema()), options);
     let error = decoder.push(&bytes).unwrap_err();
     assert!(error.detail().contains("columns that the model does not know"), "{error}");
+}
+
+/// A message with a schema of so many fields, which all are the same one.
+fn crowded(fields: usize) -> Vec<u8> {
+    let mut builder = flatbuffers::FlatBufferBuilder::new();
+    let name = builder.create_string(&"n".repeat(10_000));
+    let kind = arrow_ipc::NullBuilder::new(&mut builder).finish();
+    let mut field = arrow_ipc::FieldBuilder::new(&mut builder);
+    field.add_name(name);
+    field.add_nullable(true);
+    field.add_type_type(arrow_ipc::Type::Null);
+    field.add_type_(kind.as_union_value());
+    let field = field.finish();
+    let fields = builder.create_vector(&vec![field; fields]);
+    let mut schema = arrow_ipc::SchemaBuilder::new(&mut builder);
+    schema.add_fields(fields);
+    let schema = schema.finish();
+    let mut message = arrow_ipc::MessageBuilder::new(&mut builder);
+    message.add_version(arrow_ipc::MetadataVersion::V5);
+    message.add_header_type(arrow_ipc::MessageHeader::Schema);
+    message.add_header(schema.as_union_value());
+    let message = message.finish();
+    builder.finish(message, None);
+    let mut bytes = builder.finished_data().to_vec();
+    bytes.resize(bytes.len().next_multiple_of(8), 0);
+    bytes
+}
+
+fn framed(message: &[u8]) -> Vec<u8> {
+    [&[0xff; 4], &(message.len() as u32).to_le_bytes()[..], message].concat()
+}
+
+#[test]
+fn a_schema_is_not_many_times_its_bytes() {
+    const REFUSED: &str = "stands for far more than its bytes";
+    let error = arrow(&framed(&crowded(500)), 1).unwrap_err();
+    assert!(error.detail().contains(REFUSED), "{error}");
+    let end = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
+    let error = arrow(&[&framed(&crowded(2))[..], &end].concat(), 1).unwrap_err();
+    assert!(error.detail().contains("twice"), "{error}");
+
+    let file = |fields: usize| {
+        let hint = BASE64_STANDARD.encode(framed(&crowded(fields)));
+        let hint = KeyValue::new(ARROW_SCHEMA_META_KEY.to_owned(), hint);
+        let properties = WriterProperties::builder().set_key_value_metadata(Some(vec![hint])).build();
+        let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
+        let batch = batch_of(vec![("x", Arc::new(Float64Array::from(vec![0.5])) as ArrayRef)]);
+        let mut writer = ArrowWriter::try_new_with_options(Vec::new(), batch.schema(), options).unwrap();
+        writer.write(&batch).unwrap();
+        writer.into_inner().unwrap()
+    };
+    let error = parquet(&file(500), OPTIONS).unwrap_err();
+    assert!(error.detail().contains(REFUSED), "{error}");
+    let error = parquet(&file(2), OPTIONS).unwrap_err();
+    assert!(!error.detail().contains(REFUSED), "{error}");
+}
+
+#[test]
+fn lengths_that_are_differences_are_no_more_than_their_values() {
+    let texts = (0..100).map(|n| (n % 7 > 0).then(|| format!("a text, number {n}")));
+    let batch = batch_of(vec![("s", Arc::new(StringArray::from_iter(texts)) as ArrayRef)]);
+    // Blocks of 128 in 4 parts, and 85 texts.
+    let head = [0x80, 1, 4, 85];
+    for version in [WriterVersion::PARQUET_1_0, WriterVersion::PARQUET_2_0] {
+        for (encoding, heads) in [(Encoding::DELTA_LENGTH_BYTE_ARRAY, 1), (Encoding::DELTA_BYTE_ARRAY, 2)] {
+            let properties = WriterProperties::builder().set_writer_version(version).set_dictionary_enabled(false);
+            let properties = properties.set_column_encoding("s".into(), encoding).build();
+            let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties)).unwrap();
+            writer.write(&batch).unwrap();
+            let file = writer.into_inner().unwrap();
+            let chunks = parquet(&file, OPTIONS).unwrap();
+            assert_eq!(chunks[0].batch.column_by_name("s").unwrap().null_count(), 15, "{encoding:?} {version:?}");
+            let places: Vec<_> = file.windows(head.len()).enumerate().filter(|(_, found)| *found == head).collect();
+            assert_eq!(places.len(), heads, "{encoding:?}");
+            for (place, _) in places {
+                let mut more = file.clone();
+                more[place + 3..][..5].copy_from_slice(&[0xff, 0xff, 0xff, 0xff, 0x7f]);
+                let error = parquet(&more, OPTIONS).unwrap_err();
+                assert!(error.detail().contains("the lengths of its texts are broken"), "{error}");
+            }
+        }
+    }
 }
