@@ -6,6 +6,7 @@
 //! conservation holds.
 
 mod ends;
+mod late;
 pub(super) mod store;
 mod workshop;
 

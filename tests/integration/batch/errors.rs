@@ -117,13 +117,18 @@ async fn an_input_that_is_replaced_during_the_run_is_an_error() {
     job.write("in/0.csv", "x\n0\n1\n2\n3\n4\n5\n6\n7\n8\n9\n10\n11\n12\n");
     let shard = job.start(&["--run-id", "r"]);
     gate.begun().await;
-    // One worker has three partitions at hand; the last one is none of them.
-    job.write("in/5.csv", "x\n1\n2\n3\n4\n");
+    // One worker has three partitions at hand; the last ones are none of them.
+    job.write("in/4.csv", "x\n1\n2\n3\n4\n");
+    let other = job.read("in/5.csv").replace("5000", "6000");
+    job.write("in/5.csv", &other);
     gate.open().await;
     let (code, said) = shard.ended().await;
     assert_eq!(code, Some(11), "{said}");
-    assert_eq!(job.outcome("r", "p=5")["result"]["failure"]["cause"], "input_changed");
-    assert!(!job.exists("out/5.csv"));
+    for partition in [4, 5] {
+        let failure = &job.outcome("r", &format!("p={partition}"))["result"]["failure"];
+        assert_eq!(failure["cause"], "input_changed", "{failure}");
+        assert!(!job.exists(&format!("out/{partition}.csv")));
+    }
     assert_eq!(job.read("out/1.csv"), doubled(1, 4));
 }
 
