@@ -9,6 +9,7 @@ mod messages;
 mod misfits;
 #[cfg(test)]
 mod tests;
+mod views;
 
 pub(in crate::frame) use self::batches::{Batches, too_long};
 pub(in crate::frame) use self::columns::is_readable;

@@ -3,11 +3,13 @@
 //! have, and how much the dictionaries come to that the library keeps.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use arrow_ipc::{DictionaryBatch, MessageHeader, RecordBatch, root_as_message, root_as_message_with_opts};
 use flatbuffers::VerifierOptions;
 
 use super::batches::too_long;
+use super::views::{Layout, texts};
 use crate::error::{Error, Kind, Result};
 
 /// Begins a message, before the length of its metadata.
@@ -22,7 +24,8 @@ const ROWS_PER_BYTE: usize = 8;
 const PLACES: usize = 4;
 const FREE_BYTES: usize = 64 * 1024;
 /// Bytes of dictionaries that may be copied, beyond the longest message, for each
-/// byte of the stream: what is added to a dictionary has the library copy it all.
+/// byte of the stream: what is added to a dictionary has the library copy it all. As
+/// many bytes may be looked through since views name them.
 const COPIES_PER_BYTE: u64 = 256;
 
 /// Follows a stream message by message.
@@ -35,6 +38,9 @@ pub(super) struct Messages {
     dictionaries: HashMap<i64, usize>,
     copied: u64,
     seen: u64,
+    layout: Layout,
+    /// Bytes of texts that views named so far.
+    viewed: u64,
 }
 
 /// A part of a message that is arriving.
@@ -51,6 +57,9 @@ enum Part {
     Body {
         missing: usize,
         counts: bool,
+        views: Vec<Range<usize>>,
+        /// What has come of it, if there are views in it.
+        kept: Vec<u8>,
     },
     /// After the end, or after something that the library refuses.
     End,
@@ -63,7 +72,16 @@ impl Part {
 impl Messages {
     /// A stream whose messages, and dictionaries together, have at most `limit` bytes.
     pub(super) fn new(limit: usize) -> Self {
-        Self { limit, part: Part::START, arriving: 0, dictionaries: HashMap::new(), copied: 0, seen: 0 }
+        Self {
+            limit,
+            part: Part::START,
+            arriving: 0,
+            dictionaries: HashMap::new(),
+            copied: 0,
+            seen: 0,
+            layout: Layout::default(),
+            viewed: 0,
+        }
     }
 
     /// How many of the bytes, which follow those before them, the library may be
@@ -85,8 +103,11 @@ impl Messages {
                 metadata.extend_from_slice(&bytes[..taken]);
                 taken
             }
-            Part::Body { missing, .. } => {
+            Part::Body { missing, views, kept, .. } => {
                 let taken = bytes.len().min(*missing);
+                if !views.is_empty() {
+                    kept.extend_from_slice(&bytes[..taken]);
+                }
                 *missing -= taken;
                 taken
             }
@@ -125,7 +146,14 @@ impl Messages {
                 let metadata = std::mem::take(bytes);
                 self.part = self.read(&metadata)?;
             }
-            Part::Body { missing: 0, .. } => self.part = Part::START,
+            Part::Body { missing: 0, views, kept, .. } => {
+                self.viewed = self.viewed.saturating_add(texts(kept, views));
+                if self.viewed > self.most_work() {
+                    let detail = "the views of the Arrow stream name long texts too often; write them as utf8";
+                    return Err(Error::new(Kind::TooLarge, detail));
+                }
+                self.part = Part::START;
+            }
             _ => {}
         }
         Ok(())
@@ -140,16 +168,19 @@ impl Messages {
             return Err(Error::malformed(detail));
         }
         let Ok(missing) = usize::try_from(message.bodyLength()) else { return Ok(Part::End) };
-        let mut counts = true;
+        let (mut counts, mut views) = (true, Some(Vec::new()));
         match message.header_type() {
+            MessageHeader::Schema => self.layout = message.header_as_schema().map(Layout::of).unwrap_or_default(),
             MessageHeader::RecordBatch => {
                 if let Some(batch) = message.header_as_record_batch() {
+                    views = self.layout.views(batch);
                     check(batch, metadata.len().saturating_add(missing), missing)?;
                 }
             }
             MessageHeader::DictionaryBatch => {
                 if let Some(dictionary) = message.header_as_dictionary_batch() {
                     if let Some(batch) = dictionary.data() {
+                        views = Layout::views_of_dictionary(batch);
                         check(batch, metadata.len().saturating_add(missing), missing)?;
                     }
                     self.keep(dictionary, metadata.len().saturating_add(missing))?;
@@ -162,7 +193,15 @@ impl Messages {
         if missing > self.limit {
             return Err(too_long("the Arrow stream has a record batch", self.limit, "write smaller batches"));
         }
-        Ok(if missing == 0 { Part::START } else { Part::Body { missing, counts } })
+        let views = views.ok_or_else(|| {
+            Error::malformed("not an Arrow stream that is read here: it has views beside nested columns, or in them")
+        })?;
+        Ok(if missing == 0 { Part::START } else { Part::Body { missing, counts, views, kept: Vec::new() } })
+    }
+
+    /// Bytes that the library may copy or look through.
+    fn most_work(&self) -> u64 {
+        self.seen.saturating_mul(COPIES_PER_BYTE).saturating_add(self.limit as u64)
     }
 
     /// Counts a dictionary, which stands in the place of the last one with its id or
@@ -175,8 +214,7 @@ impl Messages {
         } else {
             *kept = bytes;
         }
-        let most = self.seen.saturating_mul(COPIES_PER_BYTE).saturating_add(self.limit as u64);
-        if self.copied > most {
+        if self.copied > self.most_work() {
             let detail = "the Arrow stream adds to long dictionaries too often; write larger batches";
             return Err(Error::new(Kind::TooLarge, detail));
         }

@@ -2,10 +2,11 @@
 //! there.
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+use arrow_array::builder::StringViewBuilder;
 use arrow_array::types::Int32Type;
-use arrow_array::{BinaryArray, RecordBatchOptions};
+use arrow_array::{BinaryArray, RecordBatchOptions, StructArray};
 use arrow_ipc::writer::{DictionaryHandling, IpcWriteOptions, StreamWriter};
-use arrow_schema::Schema as ArrowSchema;
+use arrow_schema::{DataType, Field, Schema as ArrowSchema};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
@@ -350,4 +351,43 @@ fn lengths_that_are_differences_are_no_more_than_their_values() {
             }
         }
     }
+}
+
+#[test]
+fn views_do_not_name_a_long_text_too_often() {
+    let views = |rows: usize, length: usize| {
+        let text = "a".repeat(length);
+        let mut builder = StringViewBuilder::new().with_deduplicate_strings();
+        (0..rows).for_each(|_| builder.append_value(&text));
+        Arc::new(builder.finish()) as ArrayRef
+    };
+    let written = |batch: RecordBatch| {
+        let mut writer = StreamWriter::try_new(Vec::new(), batch.schema_ref()).unwrap();
+        writer.write(&batch).unwrap();
+        writer.into_inner().unwrap()
+    };
+    // The number of buffers before the views counts.
+    let stream = |views: ArrayRef| {
+        let before: ArrayRef = Arc::new(StringArray::from(vec!["b"; views.len()]));
+        written(batch_of(vec![("a", before), ("s", views)]))
+    };
+    let keyed = |values: ArrayRef| {
+        let keys = Int32Array::from(vec![0; 3]);
+        batch_of(vec![("s", Arc::new(DictionaryArray::<Int32Type>::new(keys, values)) as ArrayRef)])
+    };
+    let options = StreamOptions { max_message_bytes: 1 << 20, ..OPTIONS };
+    let schema = || Arc::new(Schema { unknown_columns: UnknownColumns::Ignore, ..schema() });
+    let read =
+        |bytes: &[u8]| read(ArrowDecoder::new(schema(), options), &bytes.chunks(999).collect::<Vec<_>>(), 10_000);
+    assert_eq!(read(&stream(views(1000, 1000))).unwrap()[0].batch.num_rows(), 1000);
+    let many = stream(views(5000, 100_000));
+    assert!(many.len() < 300_000, "{} bytes", many.len());
+    too_large(read(&many), "too often");
+
+    assert!(read(&written(keyed(views(3, 100)))).is_ok());
+    too_large(read(&written(keyed(views(5000, 100_000)))), "too often");
+    let fields = vec![Field::new("v", DataType::Utf8View, true)].into();
+    let nested = StructArray::new(fields, vec![views(3, 100)], None);
+    let error = read(&written(batch_of(vec![("nested", Arc::new(nested) as ArrayRef)]))).unwrap_err();
+    assert!(error.detail().contains("nested"), "{error}");
 }
