@@ -197,6 +197,7 @@ impl Engine for REngine {
 
     fn collect(&mut self) {
         self.have_collected("collect_garbage");
+        self.runtime.give_back_memory();
     }
 
     fn collect_young(&mut self) {

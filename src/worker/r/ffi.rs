@@ -104,6 +104,13 @@ impl Runtime {
         collections::counted()
     }
 
+    /// Gives the kernel back what R freed and the allocator kept: after a load that are
+    /// megabytes between what is used. Forks would carry them along.
+    pub fn give_back_memory(&self) {
+        // SAFETY: it takes the allocator's locks as `malloc` does, and touches only what is free.
+        unsafe { libc::malloc_trim(0) };
+    }
+
     /// Prepares for a call that SIGINT may interrupt.
     pub fn expect_interrupt(&self) {
         interrupt::expect();
