@@ -11,11 +11,11 @@ use rustix::time::{ClockId, clock_gettime};
 /// A collection is due when a worker that shares memory with nobody has computed for so
 /// many times what the last one took. Of several workers each is to keep the less to
 /// itself, and may spend the more on it.
-const PERIOD: u32 = 64;
+const PERIOD: u32 = 48;
 
-/// However many workers there are, at most one part in 9 of their time goes into
+/// However many workers there are, at most one part in 7 of their time goes into
 /// collections.
-const SHORTEST_PERIOD: u32 = 8;
+const SHORTEST_PERIOD: u32 = 6;
 
 /// Later than this R collects by itself.
 const LONGEST_PERIOD: u32 = 32;
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn collections_take_a_small_part_of_the_time() {
-        for (workers, least, most) in [(1, 0.025, 0.031), (2, 0.025, 0.031), (4, 0.05, 0.06), (8, 0.09, 0.112)] {
+        for (workers, least, most) in [(1, 0.025, 0.031), (2, 0.035, 0.041), (4, 0.066, 0.077), (8, 0.12, 0.143)] {
             let share = share(workers);
             assert!((least..most).contains(&share), "{share} with {workers} workers");
         }
