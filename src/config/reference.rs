@@ -287,8 +287,8 @@ pub const ENTRIES: &[Entry] = &[
     entry(
         "limits.max_queue_time",
         DURATION,
-        "Longest time that a request is expected to wait for the batches before its own; one that would wait longer is \
-         refused with 429. 0s means no bound.",
+        "Longest time that a request waits for a call of R. One that is expected to wait for more than four fifths of \
+         it is refused with 429 at once, one that has waited for so long is refused then. 0s means no bound.",
     ),
     entry(
         "limits.max_requests",

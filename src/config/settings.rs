@@ -242,7 +242,7 @@ pub struct LimitSettings {
     pub max_queued_rows: usize,
     /// Most bytes of columns that wait for a worker of one model version.
     pub max_queued_bytes: usize,
-    /// Longest expected wait for a worker; zero means that it is not bounded.
+    /// Longest wait for a worker; zero means that it is not bounded.
     #[serde(with = "super::duration")]
     pub max_queue_time: Duration,
     /// Largest answer of a worker, in bytes.

@@ -26,9 +26,13 @@ pub struct QueueLimits {
     pub max_rows: usize,
     /// Most bytes of columns.
     pub max_bytes: usize,
-    /// Expected wait of an entry; zero means that there is no bound.
+    /// Longest wait of an entry; zero means that there is no bound.
     pub max_time: Duration,
 }
+
+/// Part of the longest wait that an entry may be expected to wait for when it comes.
+/// What is expected is a mean, and leaves out what is left of the calls that run.
+const EXPECTED_PART: f64 = 0.8;
 
 /// Bounds of what a caller is told to wait before it tries again.
 const LEAST_PAUSE: Duration = Duration::from_secs(1);
@@ -117,22 +121,25 @@ impl Queue {
 
     fn check(&self, rows: usize, bytes: usize, next: &Batches, now: Instant) -> Result<()> {
         let limit = self.limits.max_time;
+        let expected_limit = limit.mul_f64(EXPECTED_PART);
         let wait = self.drain.wait(Ahead { entries: self.entries.len(), rows: self.rows }, next, now);
         let (what, pause, detail) = if !self.has_room(1, rows, bytes) {
             let detail =
                 format!("the model's queue is full: {} requests with {} rows wait", self.entries.len(), self.rows);
             (Overload::Queue, wait, detail)
-        } else if !limit.is_zero() && wait > limit {
+        } else if !limit.is_zero() && wait > expected_limit {
             let detail = format!(
-                "the request would have to wait for about {:.1} s, and {:.1} s is the limit; try again later",
+                "the request would have to wait for about {:.1} s; over {:.1} s the wait may become longer than the limit \
+                 of {:.1} s; try again later",
                 wait.as_secs_f64(),
+                expected_limit.as_secs_f64(),
                 limit.as_secs_f64()
             );
-            (Overload::QueueTime, wait - limit, detail)
+            (Overload::QueueTime, wait - expected_limit, detail)
         } else {
             return Ok(());
         };
-        Err(Error::new(Kind::Overloaded { what, retry_after: pause.clamp(LEAST_PAUSE, MOST_PAUSE) }, detail))
+        Err(overloaded(what, pause, detail))
     }
 
     /// Whether so much more is within the bounds.
@@ -172,13 +179,34 @@ impl Queue {
         (0..count).filter_map(|_| self.pop()).collect()
     }
 
-    /// Takes out those whose deadline has passed.
-    pub fn take_expired(&mut self, now: Instant) -> Vec<Entry> {
+    /// Takes out those whose time is up, with what they are told: in the order in which
+    /// they would be served, up to the first that may wait on.
+    pub fn take_expired(&mut self, now: Instant) -> Vec<(Entry, Error)> {
         let mut expired = Vec::new();
-        while self.earliest_deadline().is_some_and(|deadline| deadline <= now) {
-            expired.extend(self.pop());
+        while let Some((_, (first, _))) = self.entries.first_key_value() {
+            let error = if first.deadline <= now {
+                Error::new(Kind::DeadlineExceeded, "the request waited for a free worker until its time was up")
+            } else if self.longest_wait(first).is_some_and(|until| until <= now) {
+                let limit = self.limits.max_time;
+                let detail = format!("the request has waited for {:.1} s, which is the limit", limit.as_secs_f64());
+                overloaded(Overload::QueueTime, limit, detail)
+            } else {
+                break;
+            };
+            expired.extend(self.pop().map(|entry| (entry, error)));
         }
         expired
+    }
+
+    /// When the time of the one who is served first will be up.
+    pub fn next_expiry(&self) -> Option<Instant> {
+        let (_, (first, _)) = self.entries.first_key_value()?;
+        Some(self.longest_wait(first).map_or(first.deadline, |until| until.min(first.deadline)))
+    }
+
+    fn longest_wait(&self, entry: &Entry) -> Option<Instant> {
+        let limit = self.limits.max_time;
+        entry.arrived.checked_add(limit).filter(|_| !limit.is_zero())
     }
 
     /// Takes everything, for a stop.
@@ -215,6 +243,10 @@ impl Queue {
         let ticket = *self.entries.first_key_value()?.0;
         self.remove(ticket)
     }
+}
+
+fn overloaded(what: Overload, pause: Duration, detail: String) -> Error {
+    Error::new(Kind::Overloaded { what, retry_after: pause.clamp(LEAST_PAUSE, MOST_PAUSE) }, detail)
 }
 
 #[cfg(test)]
@@ -326,7 +358,9 @@ mod tests {
         let (young, _young) = numbers(1, now + Duration::from_secs(1), "young");
         push(&mut queue, old).unwrap();
         push(&mut queue, young).unwrap();
-        assert_eq!(ids(&queue.take_expired(now)), ["old"]);
+        let (expired, errors): (Vec<Entry>, Vec<Error>) = queue.take_expired(now).into_iter().unzip();
+        assert_eq!(ids(&expired), ["old"]);
+        assert_eq!(*errors[0].kind(), Kind::DeadlineExceeded);
         assert_eq!(queue.earliest_deadline(), Some(now + Duration::from_secs(1)));
     }
 
@@ -348,7 +382,7 @@ mod tests {
     fn the_expected_wait_is_bounded_and_the_rest_of_it_advised() {
         let start = Instant::now();
         let at = |milliseconds| start + Duration::from_millis(milliseconds);
-        let mut queue = Queue::new(QueueLimits { max_entries: 100, max_time: Duration::from_secs(2), ..LIMITS });
+        let mut queue = Queue::new(QueueLimits { max_entries: 100, max_time: Duration::from_millis(2500), ..LIMITS });
         let send = |queue: &mut Queue, now: Instant| {
             let (mut entry, _answer) = numbers(1, start + Duration::from_secs(60), "x");
             entry.arrived = now;
@@ -365,10 +399,34 @@ mod tests {
         let error = send(&mut queue, at(26_500)).unwrap_err();
         let Kind::Overloaded { what, retry_after } = error.kind() else { panic!("{error:?}") };
         assert_eq!(*what, Overload::QueueTime);
-        // Three that wait, and the one that should have left 5.5 s ago.
+        // Three that wait, and the one that should have left 5.5 s ago; 2 s may be expected.
         assert!(retry_after.abs_diff(Duration::from_millis(6500)) < Duration::from_millis(10), "{retry_after:?}");
-        assert!(error.detail().contains("about 8.5 s, and 2.0 s is the limit"), "{error}");
+        assert!(
+            error.detail().contains("about 8.5 s; over 2.0 s the wait may become longer than the limit of 2.5 s"),
+            "{error}"
+        );
         queue.take_all();
         send(&mut queue, at(27_000)).unwrap();
+    }
+
+    #[test]
+    fn who_has_waited_for_the_limit_is_told_so() {
+        let mut queue = Queue::new(QueueLimits { max_time: Duration::from_secs(2), ..LIMITS });
+        let now = Instant::now();
+        let seconds = Duration::from_secs;
+        for (id, deadline, arrived) in [("old", 60, 0), ("young", 61, 1), ("hurried", 3, 2)] {
+            let (mut entry, _answer) = numbers(1, now + seconds(deadline), id);
+            entry.arrived = now + seconds(arrived);
+            push(&mut queue, entry).unwrap();
+        }
+        assert_eq!(queue.next_expiry(), Some(now + seconds(3)), "a deadline that comes before the limit");
+        assert!(queue.take_expired(now + seconds(2)).is_empty(), "the old one is behind one that may wait");
+        let (expired, errors): (Vec<Entry>, Vec<Error>) = queue.take_expired(now + seconds(3)).into_iter().unzip();
+        assert_eq!(ids(&expired), ["hurried", "old", "young"]);
+        assert_eq!(*errors[0].kind(), Kind::DeadlineExceeded);
+        for error in &errors[1..] {
+            assert!(matches!(error.kind(), Kind::Overloaded { what: Overload::QueueTime, .. }), "{error}");
+        }
+        assert_eq!(queue.next_expiry(), None);
     }
 }

@@ -114,7 +114,7 @@ mod tests {
     fn a_collection_within_a_call_puts_off_the_next() {
         let mut pace = Pace::begin(Duration::ZERO, 4);
         pace.observe(1, 20 * MS);
-        assert!(!pace.is_due(35 * MS), "room was made 15 ms ago");
+        assert!(!pace.is_due(30 * MS), "room was made 10 ms ago");
         assert!(pace.is_due(45 * MS));
         pace.observe(1, 45 * MS);
         assert!(pace.is_due(45 * MS), "nothing happened since");

@@ -281,9 +281,9 @@ impl<W: Workers> Shared<W> {
     /// Tells those whose time is up so when it is; resolves when nobody waits any more.
     async fn expire_in_time(&self) {
         loop {
-            let Some(deadline) = self.waiting().queue.earliest_deadline() else { return };
+            let Some(until) = self.waiting().queue.next_expiry() else { return };
             tokio::select! {
-                () = sleep_until(deadline.into()) => self.expire(now()),
+                () = sleep_until(until.into()) => self.expire(now()),
                 () = self.expiry.notified() => {}
             }
         }
@@ -291,11 +291,8 @@ impl<W: Workers> Shared<W> {
 
     fn expire(&self, now: Instant) {
         let expired = self.waiting().queue.take_expired(now);
-        for entry in expired {
-            entry.answer(Err(Error::new(
-                Kind::DeadlineExceeded,
-                "the request waited for a free worker until its time was up",
-            )));
+        for (entry, error) in expired {
+            entry.answer(Err(error));
         }
     }
 
