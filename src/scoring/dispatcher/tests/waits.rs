@@ -111,7 +111,7 @@ async fn behind_a_call_that_hangs_nobody_waits_for_longer_than_the_limit() {
     let late = send(&dispatcher, 3.0, MINUTE);
     for (sent, milliseconds) in [(late, 950), (first, 1000), (second, 1700)] {
         let (result, at) = answer(sent).await;
-        let error = result.unwrap_err();
+        let error = result.expect_err("no worker is free");
         assert!(matches!(error.kind(), Kind::Overloaded { what: Overload::QueueTime, .. }), "{error}");
         assert_eq!(at - before, ms(milliseconds));
     }
