@@ -159,7 +159,7 @@ def measure(
         "quarters": watch.quarters(),
         "growth": watch.growth(),
         "samples": [vars(sample) for sample in watch.samples],
-        "zombies_at_end": watch.look().zombies,
+        "zombies_at_end": watch.lasting_zombies(),
     }
     for text in tally.told:
         note(text)

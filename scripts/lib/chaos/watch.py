@@ -69,6 +69,13 @@ class Watch:
             zombies=members.zombies,
         )
 
+    def lasting_zombies(self, patience: float = 5.0) -> int:
+        """Processes that ended and are not waited for; one that has just ended has a moment."""
+        until = time.monotonic() + patience
+        while (zombies := self.family.look().zombies) and time.monotonic() < until:
+            time.sleep(0.05)
+        return zombies
+
     def quarters(self) -> list[dict[str, float]]:
         """Medians of each quarter of the run."""
         size = len(self.samples) / 4
