@@ -163,6 +163,12 @@ def run(paths: Paths, note: Any) -> int:
     return 0 if all(kept is not False for _, _, kept in rows) else 1
 
 
+def processor_seconds(running: ServerProcess) -> tuple[float, float, float]:
+    """Spent so far by R, by the front end and by this process."""
+    total, front = running.cpu_seconds()
+    return total - front, front, time.process_time()
+
+
 def measure(running: ServerProcess, endpoint: Endpoint, note: Any) -> list[tuple[str, str, bool | None]]:
     alone = []
     for _ in range(20):
@@ -177,7 +183,9 @@ def measure(running: ServerProcess, endpoint: Endpoint, note: Any) -> list[tuple
     note(f"overload: {FACTOR} times {figure(most)} requests/s for {SECONDS} s")
     asyncio.run(offer(endpoint, FACTOR * most, 3))
     memory = running.pss_bytes() / MEGABYTE
+    spent = processor_seconds(running)
     outcome = asyncio.run(offer(endpoint, FACTOR * most, SECONDS))
+    cores = [(after - before) / SECONDS for before, after in zip(spent, processor_seconds(running))]
     grown = running.pss_bytes() / MEGABYTE - memory
     running.check_alive()
     goodput = len(outcome.accepted_ms) / SECONDS
@@ -194,5 +202,6 @@ def measure(running: ServerProcess, endpoint: Endpoint, note: Any) -> list[tuple
         ("refused without Retry-After (none)", f"{outcome.refused_without_advice:,}", outcome.refused_without_advice == 0),
         ("anything else (none)", f"{outcome.other:,}", outcome.other == 0),
         ("not sent for want of a connection (none)", f"{outcome.not_sent:,}", outcome.not_sent == 0),
+        ("cores used by R, by the front end, and by this load generator", ", ".join(f"{used:.2f}" for used in cores), None),
         ("memory gained in that minute, MB (at most 10)", figure(grown), grown <= 10),
     ]  # fmt: skip
