@@ -198,8 +198,8 @@ pub const ENTRIES: &[Entry] = &[
         "workers.max_collections",
         COUNT,
         "Garbage collections of R after which a worker is replaced by a fresh one between two calls, before R's next full \
-         collection, which would take tens of milliseconds and unshare the model's pages. It is not replaced before it is \
-         50 times as old as its first call was long. 0 means never.",
+         collection (the 126th at the latest; one of the middle generation counts for 21), which would take tens of \
+         milliseconds and unshare the model's pages. Not before it is 50 times as old as its first call was long. 0 means never.",
     ),
     entry(
         "workers.max_rss_bytes",

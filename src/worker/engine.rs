@@ -60,7 +60,8 @@ pub struct Outcome {
     pub warnings: Vec<String>,
     /// Whether the process should be replaced after this call.
     pub retire: bool,
-    /// How often garbage was collected since the fork.
+    /// How far the runtime has come since the fork on its way to a collection of all its
+    /// garbage, in collections.
     pub collections: u32,
     /// Time spent converting between columns and the runtime's own values.
     pub convert: Duration,

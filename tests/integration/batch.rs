@@ -3,6 +3,7 @@
 
 mod dashboard;
 mod errors;
+mod follow;
 mod formats;
 mod inputs;
 mod large;

@@ -32,7 +32,8 @@ pub struct ScoreReply {
     /// Whether the worker should be replaced: its R survived, but is not to be
     /// trusted further.
     pub retire: bool,
-    /// How often it collected garbage since it was forked.
+    /// How far R is, since the fork, on its way to its next full garbage collection, in
+    /// collections.
     pub collections: u32,
     /// Time for conversion between columns and R vectors, in nanoseconds.
     pub convert_nanoseconds: u64,

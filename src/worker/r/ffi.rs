@@ -99,9 +99,10 @@ impl Runtime {
         collections::begin()
     }
 
-    /// How often R has collected garbage since [`Runtime::count_collections`].
+    /// How far R has come since [`Runtime::count_collections`] on its way to its next full
+    /// collection, in collections: about 126 lead to one.
     pub fn collections(&self) -> u32 {
-        collections::counted()
+        collections::position()
     }
 
     /// Gives the kernel back what R freed and the allocator kept: after a load that are

@@ -9,8 +9,9 @@ use rscore::config::{Settings, worker_environment};
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::TcpStream;
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdout, Command};
 
 use super::bundle::run_r;
 use super::client::{Connection, Request};
@@ -27,9 +28,10 @@ pub struct Job {
     groups: Vec<PathBuf>,
 }
 
-/// A shard that runs. Dropping it kills it.
+/// A shard or another verb that runs. Dropping it kills it.
 pub struct Running {
     child: Child,
+    stdout: BufReader<ChildStdout>,
 }
 
 impl Job {
@@ -140,9 +142,15 @@ impl Job {
     /// Starts `rscore batch run`.
     pub fn start(&self, arguments: &[&str]) -> Running {
         let workers: &[&str] = if arguments.contains(&"--workers") { &[] } else { &["--workers", "1"] };
-        let mut command = self.command(&[&["run", "job.toml"], workers, arguments].concat());
-        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("rscore starts");
-        Running { child }
+        self.begin(&[&["run", "job.toml"], workers, arguments].concat())
+    }
+
+    /// Starts `rscore batch`.
+    pub fn begin(&self, arguments: &[&str]) -> Running {
+        let mut command = self.command(arguments);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("rscore starts");
+        let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+        Running { child, stdout }
     }
 
     /// Waits until a shard takes no more partitions.
@@ -191,9 +199,20 @@ impl Running {
         reply.text()
     }
 
-    /// Waits for its end; gives the exit code, none after a signal, and what it said.
-    pub async fn ended(self) -> (Option<i32>, String) {
-        let output = within_deadline("the end of the shard", self.child.wait_with_output()).await.expect("a status");
+    /// Waits for the next line that it prints.
+    pub async fn line(&mut self) -> String {
+        let mut line = String::new();
+        within_deadline("a line", self.stdout.read_line(&mut line)).await.expect("text");
+        line
+    }
+
+    /// Waits for its end; gives the exit code, none after a signal, and what it said since the last [`Self::line`].
+    pub async fn ended(mut self) -> (Option<i32>, String) {
+        let mut rest = Vec::new();
+        let end = async { tokio::join!(self.stdout.read_to_end(&mut rest), self.child.wait_with_output()) };
+        let (read, output) = within_deadline("the end of rscore batch", end).await;
+        read.expect("what it printed");
+        let output = Output { stdout: rest, ..output.expect("a status") };
         (output.status.code(), said(&output))
     }
 }

@@ -80,6 +80,22 @@ async fn a_worker_is_replaced_before_r_looks_through_all_of_its_heap_again() {
 }
 
 #[tokio::test]
+async fn collections_of_older_garbage_bring_the_full_one_nearer() {
+    let bench = Bench::start_with(SCRIPT, |settings| settings.upkeep.max_collections = 0).await;
+    let mut worker = bench.worker().await;
+    // gc() looks at all generations, and every second one finds what has survived another.
+    for (calls, least) in [(2, 21), (2, 42), (40, 400)] {
+        let mut position = 0;
+        for _ in 0..calls {
+            position = worker.score(&call("collect", 1.0)).await.unwrap().collections;
+        }
+        assert!(position >= least, "{position} of {least}");
+    }
+    drop(worker);
+    bench.stop().await;
+}
+
+#[tokio::test]
 async fn a_worker_serves_on_until_its_successor_is_there() {
     let bench = Bench::start_with(SCRIPT, |settings| settings.upkeep.max_calls = 1).await;
     let mut worker = bench.worker().await;
