@@ -22,10 +22,34 @@ from cases import DEEDS, SLOW, Cases, Request, is_right, same
 from certificates import Certificates
 from changes import Changes
 from processes import Failure
+from watch import Sample, Watch
 
 
 def request(predictions: object, by_version: bool = False) -> Request:
     return Request("m", "good", b"", predictions, frozenset({200}), by_version=by_version)
+
+
+class Growing(unittest.TestCase):
+    def growth(self, **grown: int) -> list[str]:
+        flat = {"rss_bytes": 2**26, "descriptors": 100, "threads": 9, "pss_bytes": 2**29, "zygotes": 5, "workers": 10, "zombies": 0}
+        watch = Watch.__new__(Watch)
+        # Only what is there in the last quarter, compared with the second, is growth.
+        first = {**flat, "pss_bytes": 0, "descriptors": 0, "rss_bytes": 0}
+        last = {name: value + grown.get(name, 0) for name, value in flat.items()}
+        watch.samples = [Sample(seconds=0, **values) for values in (first, first, flat, flat, flat, flat, last, last)]
+        return watch.growth()
+
+    def test_what_stays_flat_has_not_grown(self):
+        self.assertEqual(self.growth(), [])
+        self.assertEqual(self.growth(pss_bytes=2**26, descriptors=10, rss_bytes=2**24), [])
+
+    def test_memory_and_descriptors_are_judged(self):
+        for name, value, words in [
+            ("rss_bytes", 2**27, "resident memory from 64 to 192 MiB"),
+            ("pss_bytes", 2**28, "memory of all processes from 512 to 768 MiB"),
+            ("descriptors", 50, "descriptors from 100 to 150"),
+        ]:
+            self.assertEqual(self.growth(**{name: value}), [words])
 
 
 class Judging(unittest.TestCase):

@@ -13,6 +13,8 @@ from processes import proportional_bytes
 # Growth of the medians between the second and the last quarter of a run that is no leak.
 RSS_SLACK = 48 * 2**20
 DESCRIPTOR_SLACK = 40
+# All processes: loads and forks are under way at any time, each with memory of its own for a moment.
+PSS_SLACK = 192 * 2**20
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,8 @@ class Watch:
         found = []
         if last["rss_bytes"] > second["rss_bytes"] * 1.1 + RSS_SLACK:
             found.append(f"resident memory from {second['rss_bytes'] / 2**20:.0f} to {last['rss_bytes'] / 2**20:.0f} MiB")
+        if last["pss_bytes"] > second["pss_bytes"] + PSS_SLACK:
+            found.append(f"memory of all processes from {second['pss_bytes'] / 2**20:.0f} to {last['pss_bytes'] / 2**20:.0f} MiB")
         if last["descriptors"] > second["descriptors"] + DESCRIPTOR_SLACK:
             found.append(f"descriptors from {second['descriptors']:.0f} to {last['descriptors']:.0f}")
         return found

@@ -21,64 +21,94 @@ const REQUESTS: usize = 12;
 /// Every so many requests carry a row that can't be scored.
 const BAD_EVERY: usize = 7;
 
-/// What the zoo has of a model whose requests are joined.
-struct Joined {
+/// What the zoo has of a model.
+struct Model {
     name: String,
     rows: Vec<Value>,
     expected: Expected,
+    /// Whether requests share calls. Where rows depend on each other, a part of the rows
+    /// has another answer.
+    joined: bool,
+}
+
+/// What is done to the first row of a request.
+#[derive(Clone, Copy, PartialEq)]
+enum Row {
+    Good,
+    /// A column that no schema has.
+    UnknownColumn,
+    /// A level that only R can refuse: its own error, unless the model takes it.
+    UnknownLevel,
+}
+
+/// What came of a caller's requests.
+#[derive(Default)]
+struct Tally {
+    problems: Vec<String>,
+    /// Requests with an error of R.
+    failed_in_r: usize,
 }
 
 /// What differs from R's answers, over all callers.
 pub(super) async fn differences_among_callers(server: &TestServer, zoo: &Path, models: &[String]) -> Vec<String> {
-    let mut joined = Vec::new();
+    let mut all = Vec::new();
     for name in models {
         let details = server.send(Request::get(&format!("/models/{name}"))).await.json();
-        // Where rows depend on each other, a part of the rows has another answer.
-        if details["joins_requests"] == true {
-            let rows = read(&zoo.join(format!("{name}.request.json")));
-            let expected = read(&zoo.join(format!("{name}.expected.json")));
-            joined.push(Joined { name: name.clone(), rows, expected });
-        }
+        let rows = read(&zoo.join(format!("{name}.request.json")));
+        let expected = read(&zoo.join(format!("{name}.expected.json")));
+        all.push(Model { name: name.clone(), rows, expected, joined: details["joins_requests"] == true });
     }
-    assert!(joined.len() >= 12, "only {} models of the zoo join requests", joined.len());
+    let joining = all.iter().filter(|model| model.joined).count();
+    assert!(joining >= 12, "only {joining} models of the zoo join requests");
     let before = calls(server).await;
-    let joined = Arc::new(joined);
-    let callers: Vec<_> = (0..CALLERS)
-        .map(|caller| {
-            let (endpoint, joined) = (Endpoint::clone(server), joined.clone());
-            tokio::spawn(async move {
-                let mut connection = endpoint.connect().await;
-                let mut problems = Vec::new();
-                for turn in 0..REQUESTS {
-                    // Neighbours ask the same model, so that their rows meet.
-                    let model = &joined[(caller / 8 + turn) % joined.len()];
-                    let first = (caller * REQUESTS + turn) % (model.rows.len() - 3);
-                    let rows = &model.rows[first..=first + turn % 3];
-                    let bad = (caller + turn).is_multiple_of(BAD_EVERY);
-                    let body = if bad { spoilt(rows, turn) } else { serde_json::to_vec(rows).expect("JSON") };
-                    let reply = connection.send(&endpoint.authorised(Request::predict(&model.name, body))).await;
-                    match (bad, reply.status) {
-                        // A level that only R can refuse is R's own error; some models take it.
-                        (true, 200 | 422 | 500) => {}
-                        (false, 200) => {
-                            let found =
-                                differences(&model.name, &model.expected, &reply.predictions(), first, rows.len());
-                            problems.extend(found);
-                        }
-                        (_, status) => problems.push(format!("{}: {status} {}", model.name, reply.text())),
-                    }
-                }
-                problems
-            })
-        })
-        .collect();
-    let mut problems = Vec::new();
+    let all = Arc::new(all);
+    let callers: Vec<_> =
+        (0..CALLERS).map(|caller| tokio::spawn(call(Endpoint::clone(server), all.clone(), caller))).collect();
+    let mut tally = Tally::default();
     for caller in callers {
-        problems.extend(caller.await.expect("a caller that ends"));
+        let one = caller.await.expect("a caller that ends");
+        tally.problems.extend(one.problems);
+        tally.failed_in_r += one.failed_in_r;
     }
     let made = calls(server).await - before;
     assert!(made < (CALLERS * REQUESTS) as f64, "{made} calls: requests of different callers did not meet");
-    problems
+    assert!(tally.failed_in_r > 0, "no row went wrong within R: nobody was spared");
+    tally.problems
+}
+
+/// The requests of one caller.
+async fn call(endpoint: Endpoint, models: Arc<Vec<Model>>, caller: usize) -> Tally {
+    let mut connection = endpoint.connect().await;
+    let mut tally = Tally::default();
+    for turn in 0..REQUESTS {
+        // Neighbours ask the same model, so that their rows meet.
+        let model = &models[(caller / 8 + turn) % models.len()];
+        let (first, count) = match model.joined {
+            true => ((caller * REQUESTS + turn) % (model.rows.len() - 3), 1 + turn % 3),
+            false => (0, model.rows.len()),
+        };
+        let mut rows = model.rows[first..first + count].to_vec();
+        let done = match (caller + turn).is_multiple_of(BAD_EVERY) {
+            true => spoil(&mut rows[0], turn),
+            false => Row::Good,
+        };
+        let body = serde_json::to_vec(&rows).expect("JSON");
+        let reply = connection.send(&endpoint.authorised(Request::predict(&model.name, body))).await;
+        match (done, reply.status) {
+            (Row::Good, 200) => {
+                tally.problems.extend(differences(&model.name, &model.expected, &reply.predictions(), first, count));
+            }
+            // The other rows of the request have R's numbers.
+            (Row::UnknownLevel, 200) if model.joined => {
+                let predictions = &reply.predictions()[1..];
+                tally.problems.extend(differences(&model.name, &model.expected, predictions, first + 1, count - 1));
+            }
+            (Row::UnknownLevel, 500) => tally.failed_in_r += 1,
+            (Row::UnknownColumn | Row::UnknownLevel, 422) | (Row::UnknownLevel, 200) => {}
+            (_, status) => tally.problems.push(format!("{}: {status} {}", model.name, reply.text())),
+        }
+    }
+    tally
 }
 
 /// Calls of R that scored something so far.
@@ -86,21 +116,14 @@ async fn calls(server: &TestServer) -> f64 {
     server.metrics().await.sum("rscore_batch_rows_count", &[])
 }
 
-/// The rows with a value in the first that no schema takes, or a level that nobody knows.
-fn spoilt(rows: &[Value], turn: usize) -> Vec<u8> {
-    let mut rows = rows.to_vec();
-    if let Some(first) = rows[0].as_object_mut() {
-        let text = first.values().position(Value::is_string);
-        match (turn.is_multiple_of(2), text) {
-            (true, Some(position)) => {
-                if let Some(value) = first.values_mut().nth(position) {
-                    *value = Value::from("a level that nobody knows");
-                }
-            }
-            _ => {
-                first.insert("a column that nobody knows".to_owned(), Value::from(1));
-            }
-        }
+/// Does something to a row that R or the schema may not like.
+fn spoil(row: &mut Value, turn: usize) -> Row {
+    let row = row.as_object_mut().expect("a record");
+    let text = row.values_mut().find(|value| value.is_string()).filter(|_| turn.is_multiple_of(2));
+    if let Some(value) = text {
+        *value = Value::from("a level that nobody knows");
+        return Row::UnknownLevel;
     }
-    serde_json::to_vec(&rows).expect("JSON")
+    row.insert("a column that nobody knows".to_owned(), Value::from(1));
+    Row::UnknownColumn
 }
