@@ -106,15 +106,15 @@ fn scope(request: &HttpRequest, operation: &Operation) -> Scope {
     }
 }
 
-/// Metadata can be read from the start on, scoring waits for the models; a
-/// draining server begins nothing new.
+/// Metadata can be read from the start on; scoring waits for the models, and so do
+/// reloads, which nobody would take up. A draining server begins nothing new.
 fn check_phase(phase: Phase, operation: &Operation) -> Result<(), Error> {
     let refuse = |reason: &'static str, detail: &'static str| {
         metrics::rejected(reason);
         Err(Error::new(Kind::Unavailable, detail))
     };
     match phase {
-        Phase::Starting if operation.needs == Needs::ScoreModelInPath => {
+        Phase::Starting if operation.needs != Needs::ModelsRead => {
             refuse("starting", "the server is loading its models; try again later")
         }
         Phase::Starting | Phase::Serving | Phase::Leaving => Ok(()),

@@ -11,7 +11,8 @@ use super::layers::Exchange;
 use super::model_path;
 use super::respond::Failure;
 use crate::error::{Error, Kind};
-use crate::scoring::reload::{Asked, Outcome};
+use crate::lifecycle::Phase;
+use crate::scoring::reload::{Asked, Outcome, Reloads, stopping};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -23,7 +24,7 @@ struct Options {
 
 /// Body of an answer.
 #[derive(Serialize)]
-struct Reloads<'a> {
+struct Body<'a> {
     name: &'a str,
     versions: Vec<Version>,
 }
@@ -45,15 +46,16 @@ pub(crate) async fn reload(exchange: &mut Exchange) -> Result<HttpResponse, Fail
     let (name, version) = model_path::parse(&exchange.request)?;
     let options = Query::<Options>::from_query(exchange.request.query_string())
         .map_err(|_| Error::malformed("the only parameter of a reload is wait, which is true or false"))?;
-    let asked = Arc::clone(&exchange.state).reloads.reload(name, version).await?;
+    let state = Arc::clone(&exchange.state);
+    let mut phases = state.lifecycle.subscribe();
+    // Who waits for a load must not hold up a stop, which the load would not survive.
+    let versions = tokio::select! {
+        biased;
+        versions = ask(&state.reloads, name, version, options.wait) => versions?,
+        _ = phases.wait_for(|phase| *phase >= Phase::Draining) => return Err(stopping().into()),
+    };
     if !options.wait {
-        let versions = asked.iter().map(|asked| Version { version: asked.version, outcome: None }).collect();
-        return Ok(HttpResponse::Accepted().json(Reloads { name, versions }));
-    }
-    let mut versions = Vec::new();
-    for Asked { version, outcome } in asked {
-        let stopping = |_| Error::new(Kind::Unavailable, "the server is stopping and loads nothing any more");
-        versions.push(Version { version, outcome: Some(outcome.await.map_err(stopping)?) });
+        return Ok(HttpResponse::Accepted().json(Body { name, versions }));
     }
     let failed = versions.iter().filter_map(|version| match &version.outcome {
         Some(Outcome::Failed { reason }) => Some(format!("version {} could not be loaded: {reason}", version.version)),
@@ -61,7 +63,17 @@ pub(crate) async fn reload(exchange: &mut Exchange) -> Result<HttpResponse, Fail
     });
     let failed: Vec<String> = failed.collect();
     match failed.is_empty() {
-        true => Ok(HttpResponse::Ok().json(Reloads { name, versions })),
+        true => Ok(HttpResponse::Ok().json(Body { name, versions })),
         false => Err(Error::new(Kind::NotLoaded, failed.join("; ")).into()),
     }
+}
+
+/// The versions that are loaded, with how that ended for those who wait.
+async fn ask(reloads: &Reloads, name: &str, version: Option<u32>, wait: bool) -> Result<Vec<Version>, Error> {
+    let mut versions = Vec::new();
+    for Asked { version, outcome } in reloads.reload(name, version).await? {
+        let outcome = if wait { Some(outcome.await.map_err(|_| stopping())?) } else { None };
+        versions.push(Version { version, outcome });
+    }
+    Ok(versions)
 }

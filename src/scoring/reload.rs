@@ -59,6 +59,11 @@ pub enum Command {
     Reread,
 }
 
+/// What who asks is told when the server ends.
+pub fn stopping() -> Error {
+    Error::new(Kind::Unavailable, "the server is stopping and loads nothing any more")
+}
+
 /// Asks for reloads. Clones are the same handle.
 #[derive(Debug, Clone)]
 pub struct Reloads {
@@ -78,7 +83,6 @@ impl Reloads {
     /// [`Kind::NotFound`] when neither the repository nor the server has it,
     /// [`Kind::Unavailable`] when the repository can't be read or the server stops.
     pub async fn reload(&self, model: &str, version: Option<u32>) -> Result<Vec<Asked>> {
-        let stopping = || Error::new(Kind::Unavailable, "the server is stopping and loads nothing any more");
         let (answer, answered) = oneshot::channel();
         let command = Command::Reload { model: model.to_owned(), version, answer };
         self.commands.send(command).await.map_err(|_| stopping())?;

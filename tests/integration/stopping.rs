@@ -100,6 +100,25 @@ async fn a_drain_has_a_deadline() {
 }
 
 #[tokio::test]
+async fn a_load_that_is_waited_for_does_not_hold_up_a_stop() {
+    let mut gate = Gate::new();
+    let score = "score <- function(model, data) 2 * data$x";
+    let setup = Setup::new().script(MODEL, score);
+    let mut program = setup.settings(|settings| settings.models.poll_interval = Duration::ZERO).run().await;
+    let script = format!("{}load <- function(dir) gate()\n{score}", gate.script());
+    program.repository.write(MODEL, 1, "score.R", script);
+    let waiting = program.send_beside(Request::new("POST", &format!("/models/{MODEL}/reload?wait=true")));
+    gate.begun().await;
+    assert_eq!(program.send(Request::predict(MODEL, ROW)).await.predictions(), [42.0]);
+    program.signal(Signal::TERM);
+    let reply = waiting.await.unwrap();
+    reply.is_problem(503, "unavailable");
+    assert_eq!((reply.header("retry-after"), reply.header("connection")), (Some("1"), Some("close")));
+    assert_eq!(program.ended().await.code(), Some(0), "nothing was lost: nobody was promised the load");
+    // Dropping the program asserts that what was loading is gone.
+}
+
+#[tokio::test]
 async fn a_second_signal_ends_it_at_once() {
     let mut gate = Gate::new();
     let mut program = setup(&gate).run().await;

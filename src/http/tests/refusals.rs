@@ -94,6 +94,11 @@ async fn a_starting_server_has_metadata_and_no_predictions() {
     reply.is_problem(503, "unavailable");
     assert_eq!(reply.header("retry-after"), Some("1"));
     server.send(Request::new("POST", PATH)).await.is_problem(401, "unauthenticated");
+    let reload = Request::new("POST", "/models/double/reload").scope("models:write");
+    let reply = server.send(reload.clone()).await;
+    reply.is_problem(503, "unavailable");
+    assert_eq!(reply.header("retry-after"), Some("1"));
     server.lifecycle.advance(Phase::Serving);
     assert_eq!(server.send(Request::post(PATH, ROWS)).await.status, 200);
+    assert_eq!(server.send(reload).await.status, 202);
 }

@@ -1,6 +1,7 @@
 //! The store is away: what was fetched is served, and nothing else is needed.
 
 use super::{becomes, factor, put, setup};
+use crate::support::client::Request;
 use crate::support::emulators::Bucket;
 use crate::support::endpoint::Endpoint;
 use crate::support::eventually;
@@ -57,6 +58,11 @@ async fn a_server_without_anything_waits_for_the_store() {
     let ready = server.operator("/readyz").await;
     assert_eq!((ready.status, &ready.json()["phase"]), (503, &"starting".into()));
     assert_eq!(server.operator("/livez").await.status, 200);
+    for path in ["/models/scale/reload", "/models/scale/versions/1/reload?wait=true"] {
+        let refused = server.send(Request::new("POST", path)).await;
+        refused.is_problem(503, "unavailable");
+        assert_eq!(refused.header("retry-after"), Some("1"), "nobody would take it up before there are models");
+    }
     gateway.open();
     server.loaded().await;
     assert_eq!(factor(&server).await, 2.0);
