@@ -133,6 +133,11 @@ pub trait Score: Send + Sync {
         false
     }
 
+    /// What an audit found, if it ended that for good.
+    fn refutation(&self) -> Option<&str> {
+        None
+    }
+
     /// Sets the gauges that describe the moment.
     fn publish_metrics(&self) {}
 }

@@ -250,7 +250,7 @@ pub const ENTRIES: &[Entry] = &[
     entry(
         "batching.target_latency",
         DURATION,
-        "How long one call of R should take at most. How long calls take is learned while serving, and no larger batch is formed.",
+        "How long one call of R should take at most. How long calls take is learned while serving, and a batch gets no more rows than fit, but for those that add less than a quarter of what one row costs.",
     ),
     entry(
         "batching.max_delay",
@@ -265,7 +265,7 @@ pub const ENTRIES: &[Entry] = &[
     entry(
         "batching.audit_every",
         COUNT,
-        "One batch in so many is scored again row by row, and joining ends for the model version if that gives other numbers. 0 means never.",
+        "One call of several rows in so many is scored again row by row, 16 of its rows at most, and joining ends for the model version if that gives other numbers. 0 means never.",
     ),
     entry("limits.max_body_bytes", BYTES, "Largest body of a request, both as sent and after decompression."),
     entry("limits.max_rows", COUNT, "Most rows of one request."),

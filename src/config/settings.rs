@@ -214,7 +214,7 @@ pub struct BatchingSettings {
     pub max_delay: Duration,
     /// Fewest rows of a part when a large request is split over free workers.
     pub split_rows: usize,
-    /// One batch in so many is scored again row by row; 0 means none.
+    /// One call in so many of several rows is scored again row by row; 0 means none.
     pub audit_every: u64,
 }
 

@@ -1,6 +1,7 @@
 //! What is served: models, versions, states, and for each version what a
 //! caller needs to know to use it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use actix_web::HttpResponse;
@@ -83,7 +84,7 @@ struct Loaded<'a> {
     zygote: Health,
     /// Whether requests share calls of R now.
     joins_requests: bool,
-    row_independence: &'a RowIndependence,
+    row_independence: Cow<'a, RowIndependence>,
 }
 
 #[derive(Serialize)]
@@ -162,7 +163,10 @@ fn loaded(state: &State) -> Option<Loaded<'_>> {
         workers: scorer.workers(),
         zygote: scorer.health(),
         joins_requests: scorer.joins_requests(),
-        row_independence: &info.row_independence,
+        row_independence: match scorer.refutation() {
+            Some(reason) => Cow::Owned(RowIndependence::Refuted { reason: reason.to_owned() }),
+            None => Cow::Borrowed(&info.row_independence),
+        },
     })
 }
 

@@ -59,7 +59,7 @@ pub struct DispatchSettings {
     pub max_delay: Duration,
     /// A request of at least twice as many rows is split over free workers.
     pub split_rows: usize,
-    /// One batch in so many is scored again row by row; 0 means none.
+    /// One call in so many of several rows is scored again row by row; 0 means none.
     pub audit_every: u64,
     /// Cores that the server may use.
     pub cores: usize,
@@ -112,8 +112,11 @@ struct Shared<W: Workers> {
     without_worker: AtomicBool,
     /// Whether rows of different requests may be joined, and one request's split.
     joining: AtomicBool,
+    /// What an audit found that ended it.
+    refutation: OnceLock<String>,
     calls: AtomicU64,
-    batches: AtomicU64,
+    /// Calls that could have been audited.
+    auditable: AtomicU64,
     /// Columns of an answer without rows, and whether they are unnamed.
     shape: OnceLock<(SchemaRef, bool)>,
 }
@@ -132,8 +135,9 @@ impl<W: Workers> Dispatcher<W> {
             quarantine: Quarantine::new(settings.quarantine),
             without_worker: AtomicBool::new(false),
             joining: AtomicBool::new(false),
+            refutation: OnceLock::new(),
             calls: AtomicU64::new(1),
-            batches: AtomicU64::new(0),
+            auditable: AtomicU64::new(0),
             shape: OnceLock::new(),
             holder: slots.holder(),
             settings,
@@ -265,6 +269,10 @@ impl<W: Workers> Score for Dispatcher<W> {
 
     fn joins_requests(&self) -> bool {
         self.shared.joining.load(Ordering::Relaxed)
+    }
+
+    fn refutation(&self) -> Option<&str> {
+        self.shared.refutation.get().map(String::as_str)
     }
 
     fn publish_metrics(&self) {

@@ -14,7 +14,7 @@ use crate::worker::protocol::{Predictions, ScoreCall};
 /// Rows that a proof uses.
 pub const PROOF_ROWS: usize = 16;
 
-/// What a proof found; said in metadata, in the log and by `rscore check`.
+/// What a proof found, or an audit since; said in metadata, in the log and by `rscore check`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum RowIndependence {
@@ -24,6 +24,11 @@ pub enum RowIndependence {
         rows: usize,
         /// Whether they were made up from the schema, for want of a sample.
         made_up: bool,
+    },
+    /// Requests are not joined any more: an audit found that it was not so after all.
+    Refuted {
+        /// What it found, in a sentence.
+        reason: String,
     },
     /// Requests are not joined, because the manifest says so.
     Denied,

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::client::{Reply, Request};
 use crate::support::endpoint::Endpoint;
@@ -195,6 +195,56 @@ async fn a_model_that_looks_at_the_whole_batch_is_not_joined() {
     let details = server.send(Request::get("/models/centred")).await.json();
     assert_eq!(details["joins_requests"], Value::Bool(false), "{details}");
     assert_eq!(details["row_independence"]["state"], "not_proved", "{details}");
+}
+
+#[tokio::test]
+async fn a_model_that_is_found_to_look_at_other_rows_is_joined_no_more() {
+    let (model, mut gate) = ("leaning", Gate::new());
+    // The sample has no such values, so that the proof knows nothing of it.
+    let script = "
+score <- function(model, data) {
+  if (any(data$x == 100)) gate()
+  2 * data$x + (nrow(data) > 1 && any(data$x > 1000))
+}";
+    let program = Setup::new()
+        .script(model, &format!("{}{script}", gate.script()))
+        .file(model, "rscore.toml", MANIFEST)
+        .file(model, "sample.json", r#"[{"x": 1}, {"x": 2}, {"x": 3}]"#)
+        .settings(|settings| settings.batching.audit_every = 1)
+        .run()
+        .await;
+    let details = || async { program.send(Request::get("/models/leaning")).await.json() };
+    let found = || async { program.metrics().await.sum("rscore_row_independence_failures_total", &[("model", model)]) };
+    assert_eq!(details().await["row_independence"], json!({"state": "proved", "rows": 3, "made_up": false}));
+    let values = [2000.0, 3000.0];
+
+    // What shares its call with others and stays within what was proved is audited too.
+    for (reply, expected) in together(&program, &mut gate, model, &[4.0, 5.0]).await.iter().zip([8.0, 10.0]) {
+        assert_eq!(reply.predictions(), [expected]);
+    }
+    assert_eq!((found().await, &details().await["joins_requests"]), (0.0, &Value::Bool(true)));
+
+    for (reply, expected) in together(&program, &mut gate, model, &values).await.iter().zip([4001.0, 6001.0]) {
+        assert_eq!(reply.predictions(), [expected], "nobody knew yet");
+    }
+    eventually("an audit that finds it", || async { (found().await == 1.0).then_some(()) }).await;
+    let details = details().await;
+    assert_eq!(details["joins_requests"], Value::Bool(false), "{details}");
+    let reason = "row 0 alone gave another prediction than among others";
+    assert_eq!(details["row_independence"], json!({"state": "refuted", "reason": reason}));
+
+    let before = calls(&program, model).await;
+    for (reply, expected) in together(&program, &mut gate, model, &values).await.iter().zip([4000.0, 6000.0]) {
+        assert_eq!(reply.predictions(), [expected], "as R gives it for the row alone");
+    }
+    assert_eq!(calls(&program, model).await, (before.0 + 3.0, before.1 + 3.0), "each had a call of its own");
+    assert_eq!(found().await, 1.0);
+    let told = |line: &Value| {
+        line["level"] == "ERROR"
+            && line["message"].as_str().is_some_and(|text| text.contains("not independent after all"))
+    };
+    assert!(program.logged("what was found", told).await["message"].as_str().is_some_and(|text| text.contains(reason)));
+    assert_eq!(program.log().iter().filter(|line| told(line)).count(), 1);
 }
 
 #[tokio::test]

@@ -112,7 +112,9 @@ fn joining(row_independence: &RowIndependence) -> String {
             format!("share calls of R: {rows} rows {source} gave the same bits together, reversed and one by one")
         }
         RowIndependence::Denied => "are scored one by one, as the manifest says".to_owned(),
-        RowIndependence::NotProved { reason } => format!("are scored one by one: {reason}"),
+        RowIndependence::NotProved { reason } | RowIndependence::Refuted { reason } => {
+            format!("are scored one by one: {reason}")
+        }
     }
 }
 

@@ -48,7 +48,7 @@ const MAX_DOUBLINGS: u32 = 24;
 /// Longest time of an audit, which holds a worker and a slot meanwhile.
 const AUDIT_LIMIT: Duration = Duration::from_secs(10);
 
-/// Rows of a batch that an audit scores again.
+/// Rows of a call that an audit scores again.
 const AUDITED_ROWS: usize = 16;
 
 /// Why a call brought no reply.
@@ -130,11 +130,11 @@ impl<W: Workers> Shared<W> {
                             false => Vec::new(),
                         };
                         answer_all(members, &predictions, times, started, Call { worker, rows });
-                        if !audited.is_empty() {
-                            self.audit(place, call, &predictions, &audited).await;
-                            return (None, Rest::Nothing);
+                        if audited.is_empty() {
+                            return (self.keep(place, retire), Rest::Nothing);
                         }
-                        (self.keep(place, retire), Rest::Nothing)
+                        self.audit(place, &call, &predictions.batch, &audited).await;
+                        (None, Rest::Nothing)
                     }
                     // An R error, or a result that can't be shared out.
                     _ => (self.keep(place, retire), Rest::Next(part::each(members))),
@@ -182,17 +182,31 @@ impl<W: Workers> Shared<W> {
         let call = self.call_of(member.entry.inputs.clone());
         match self.call(&mut place.worker, &call, until).await {
             Ok(reply) => {
-                let call = Call { worker: place.worker.id(), rows };
-                self.log_warnings(&reply.warnings, call.worker, [&member.entry.context]);
-                let place = self.keep(place, reply.retire);
+                let scored_by = Call { worker: place.worker.id(), rows };
+                self.log_warnings(&reply.warnings, scored_by.worker, [&member.entry.context]);
+                let retire = reply.retire;
                 let times = reply_times(&reply);
                 if reply.outcome.is_ok() {
                     self.cost().observe(rows, times.score + times.convert);
                     metrics::batch((&self.settings.model, self.settings.version), rows);
                 }
                 let times = StageTimes { queue: started.saturating_duration_since(arrived), ..times };
-                member.entry.answer(accept(reply, rows, times, call));
-                (place, Rest::Nothing)
+                let accepted = accept(reply, rows, times, scored_by);
+                // A part of a request and a chunk of a stream rely on it as joined requests do.
+                let audited = match &accepted {
+                    Ok(scored) if rows > 1 && patience.is_none() && !retire && self.audit_is_due() => {
+                        Some((scored.batch.clone(), member.entry.context.clone()))
+                    }
+                    _ => None,
+                };
+                let Some((predictions, context)) = audited else {
+                    let place = self.keep(place, retire);
+                    member.entry.answer(accepted);
+                    return (place, Rest::Nothing);
+                };
+                member.entry.answer(accepted);
+                self.audit(place, &call, &predictions, &[context]).await;
+                (None, Rest::Nothing)
             }
             Err(NoReply::Ended(CallEnd::Lost(lost))) => {
                 tracing::warn!(
@@ -259,30 +273,38 @@ impl<W: Workers> Shared<W> {
         )));
     }
 
-    /// Whether it is time for an audit: one batch in so many.
+    /// Whether it is time for an audit: one call in so many, as long as rows count as
+    /// independent.
     fn audit_is_due(&self) -> bool {
         let every = self.settings.audit_every;
-        every > 0 && (self.batches.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(every)
+        every > 0
+            && self.joining.load(Ordering::Relaxed)
+            && (self.auditable.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(every)
     }
 
-    /// Scores a few rows of a batch again, each alone, now and then: the proof at
+    /// Scores a few rows of a call again, each alone, now and then: the proof at
     /// load saw a sample, this sees what callers send. A difference ends joining
     /// for this version.
     async fn audit(
         &self,
         mut place: Place<W>,
-        call: ScoreCall,
-        predictions: &Predictions,
+        call: &ScoreCall,
+        predictions: &RecordBatch,
         requests: &[RequestContext],
     ) {
         let Some(batch) = call.inputs.as_single() else { return };
         let rows = batch.num_rows().min(AUDITED_ROWS);
-        let (again, answered) = (batch.slice(0, rows), predictions.batch.slice(0, rows));
+        let (again, answered) = (batch.slice(0, rows), predictions.slice(0, rows));
         match timeout(AUDIT_LIMIT, independence::same_alone(&mut place.worker, &again, &answered)).await {
             Ok(Ok(Ok(()))) => {}
             Ok(Ok(Err(difference))) => {
+                // Another audit may have found it meanwhile.
+                let is_news = self.refutation.set(difference.clone()).is_ok();
                 self.joining.store(false, Ordering::Relaxed);
                 metrics::row_independence_failed((&self.settings.model, self.settings.version));
+                if !is_news {
+                    return;
+                }
                 let (ids, traces) = context::names(requests);
                 tracing::error!(
                     request.ids = ids,

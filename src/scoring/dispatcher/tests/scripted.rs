@@ -33,6 +33,8 @@ pub(super) const IS_SLOW: f64 = -4.0;
 pub(super) const PANICS: f64 = -5.0;
 /// A row whose call takes [`LONG_CALL`], which is longer than what others wait for.
 pub(super) const IS_LONG: f64 = -6.0;
+/// A row whose prediction is how many rows its call has.
+pub(super) const COUNTS: f64 = -7.0;
 /// Time of a long call.
 pub(super) const LONG_CALL: Duration = Duration::from_secs(3);
 /// Time of a slow call.
@@ -206,7 +208,8 @@ impl ScoringWorker for ScriptedWorker {
             () => usual,
         };
         sleep(time).await;
-        let mut outcome = Ok(Predictions { batch: column(rows.iter().map(|x| 2.0 * x)), unnamed: true });
+        let mut outcome =
+            Ok(Predictions { batch: column(rows.iter().map(|x| predict(*x, rows.len()))), unnamed: true });
         // The first of them decides, as where R goes from row to row.
         if let Some(row) = rows.iter().find(|row| [HANGS, PANICS, CRASHES, FAILS].contains(row)) {
             assert!(*row != PANICS, "a defect in a call");
@@ -236,6 +239,10 @@ impl ScoringWorker for ScriptedWorker {
             Err(_) => Err(CallEnd::TimedOut { recovered: true }),
         }
     }
+}
+
+fn predict(x: f64, rows: usize) -> f64 {
+    if x == COUNTS { rows as f64 } else { 2.0 * x }
 }
 
 /// A batch with one column of these numbers.

@@ -1,7 +1,7 @@
 //! What becomes of those who share a call with one that hangs, fails, crashes or
 //! meets a defect of the server.
 
-use super::scripted::{CRASHES, Call, FAILS, HANGS, IS_LONG, LONG_CALL, PANICS, Script};
+use super::scripted::{COUNTS, CRASHES, Call, FAILS, HANGS, IS_LONG, LONG_CALL, PANICS, Script};
 use super::*;
 
 #[tokio::test(start_paused = true)]
@@ -93,6 +93,45 @@ async fn rows_are_audited_when_no_other_member_waits() {
     serves_on(&dispatcher).await;
     let audited = rows(&script.calls()[before.len()..]);
     assert_eq!(audited, [vec![1.0], vec![5.0, 6.0], vec![5.0], vec![6.0], vec![21.0]]);
+}
+
+/// Has all rows scored as one request, and waits until an audit of them is over.
+async fn score_rows<const N: usize>(dispatcher: &Arc<Dispatcher<Script>>, rows: [f64; N]) -> Vec<f64> {
+    let (inputs, context) = (Inputs::single(column(rows)), RequestContext::untraced("several rows"));
+    let scored = dispatcher.score(ScoreRequest { inputs, deadline: now() + MINUTE, context }).await;
+    sleep(MINUTE).await;
+    numbers(&scored.expect("predictions").batch)
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_and_parts_of_several_rows_are_audited_until_one_shows_that_rows_depend_on_each_other() {
+    let script = Script::new(2, ms(10), ROW);
+    let dispatcher = start(&script, DispatchSettings { audit_every: 2, ..settings() });
+    let mut called = 0;
+    let mut new_calls = || {
+        let sizes = sizes(&script.calls()[called..]);
+        called += sizes.len();
+        sizes
+    };
+    for (audited, rows) in [(0, [2.0, 3.0]), (2, [4.0, 5.0]), (0, [COUNTS, 6.0])] {
+        score_rows(&dispatcher, rows).await;
+        assert_eq!(new_calls(), [vec![2], vec![1; audited]].concat(), "every second one is audited: {rows:?}");
+    }
+    // One of its parts is due, of which a few rows are looked at.
+    assert_eq!(score_rows(&dispatcher, [1.0; 512]).await, [2.0; 512]);
+    let mut calls = new_calls();
+    calls.sort_unstable();
+    assert_eq!(calls, [vec![1; 16], vec![256; 2]].concat());
+    assert!(dispatcher.joins_requests() && dispatcher.refutation().is_none());
+
+    assert_eq!(score_rows(&dispatcher, [9.0, COUNTS]).await, [18.0, 2.0], "what was answered was answered");
+    assert!(!dispatcher.joins_requests());
+    assert_eq!(dispatcher.refutation(), Some("row 1 alone gave another prediction than among others"));
+    new_calls();
+    score_rows(&dispatcher, [1.0; 512]).await;
+    score_rows(&dispatcher, [COUNTS, 1.0]).await;
+    assert_eq!(new_calls(), [512, 2], "neither split nor audited any more");
+    serves_on(&dispatcher).await;
 }
 
 #[tokio::test(start_paused = true)]
