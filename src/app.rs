@@ -162,7 +162,7 @@ impl Application {
             }
         }
         let read_credentials = Arc::new(Notify::new());
-        let watch = credentials.watch(settings, Arc::clone(&read_credentials));
+        let watch = credentials.watch(settings.server.credentials_interval, Arc::clone(&read_credentials));
         tasks.spawn(background.guard("reader of certificate and keys", watch));
         tasks.spawn(background.guard("upkeep of metrics", keep_up_metrics()));
         Ok(Self {

@@ -8,7 +8,6 @@ use std::net::Ipv4Addr;
 use tokio::net::TcpStream;
 
 use super::*;
-use crate::auth::Verifier;
 
 fn start(repository: &tempfile::TempDir, background: &Background) -> Application {
     let secret = repository.path().join(".secret");
@@ -16,13 +15,13 @@ fn start(repository: &tempfile::TempDir, background: &Background) -> Application
     let mut settings = Settings::default();
     settings.models.path = repository.path().to_owned();
     settings.auth.hs256_secret_file = Some(secret);
-    let verifier = Arc::new(Verifier::from_settings(&settings.auth).unwrap());
+    settings.server.insecure_http = true;
     let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     Application::start(Parts {
+        credentials: Credentials::read(&settings).unwrap(),
         settings,
         callers: bind(),
         operator: bind(),
-        credentials: Credentials { certificate: None, verifier },
         executable: PathBuf::new(),
         environment: Vec::new(),
         mirror: None,

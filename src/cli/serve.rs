@@ -7,7 +7,6 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
@@ -18,14 +17,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::arguments::{ServerArguments, SettingsArguments};
 use super::{BAD_CONFIGURATION, output};
 use crate::app::{Application, Credentials, Parts, open_mirror};
-use crate::auth::Verifier;
 use crate::config::{ProviderVariables, Settings, reference, worker_environment};
 use crate::lifecycle::{Background, Drained};
 use crate::model::remote::{FetchError, Mirror};
 use crate::pool::orphans;
 use crate::store::StoreErrorKind;
 use crate::telemetry::traces::Traces;
-use crate::tls::ServerCertificate;
 use crate::tls::development::DevelopmentFiles;
 
 /// Serve models over HTTPS
@@ -76,7 +73,8 @@ pub fn run(arguments: &ServeArguments, mut settings: Settings) -> ExitCode {
             return ExitCode::from(BAD_CONFIGURATION);
         }
     };
-    match credentials(&settings) {
+    // All that is wrong with either is said at once.
+    match Credentials::read(&settings) {
         Ok(credentials) => {
             let runtime = match runtime() {
                 Ok(runtime) => runtime,
@@ -107,24 +105,6 @@ pub fn run(arguments: &ServeArguments, mut settings: Settings) -> ExitCode {
 fn runtime() -> io::Result<Runtime> {
     let cores = available_parallelism().map_or(1, NonZeroUsize::get);
     Builder::new_multi_thread().worker_threads(cores.div_ceil(2)).enable_all().build()
-}
-
-/// Reads certificate and keys before anything else is started; all that is wrong
-/// with either is said at once.
-fn credentials(settings: &Settings) -> Result<Credentials, String> {
-    let verifier = Verifier::from_settings(&settings.auth).map_err(|error| error.to_string());
-    let certificate = match settings.server.insecure_http {
-        true => Ok(None),
-        false => ServerCertificate::load(&settings.tls).map(Some).map_err(|error| error.to_string()),
-    };
-    match (certificate, verifier) {
-        (Ok(certificate), Ok(verifier)) => {
-            Ok(Credentials { certificate: certificate.map(Arc::new), verifier: Arc::new(verifier) })
-        }
-        (certificate, verifier) => {
-            Err([certificate.err(), verifier.err()].into_iter().flatten().collect::<Vec<_>>().join("\n"))
-        }
-    }
 }
 
 /// Whether every accepted request was answered.

@@ -10,9 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use rscore::app::{Application, Credentials, Parts, open_mirror};
-use rscore::auth::Verifier;
 use rscore::lifecycle::{Background, Drained};
-use rscore::tls::ServerCertificate;
 use tokio::sync::oneshot;
 
 use super::bundle::Repository;
@@ -46,14 +44,12 @@ impl TestServer {
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
             let served = runtime.expect("a runtime").block_on(async move {
-                let verifier = Verifier::from_settings(&settings.auth).unwrap_or_else(|error| panic!("{error}"));
-                let certificate = ServerCertificate::load(&settings.tls).unwrap_or_else(|error| panic!("{error}"));
                 let variables = variables.into_iter().collect();
                 let mirror = open_mirror(&settings, &variables).unwrap_or_else(|error| panic!("{error}"));
                 let application = Application::start(Parts {
                     callers: TcpListener::bind(settings.server.listen)?,
                     operator: TcpListener::bind(settings.server.admin_listen)?,
-                    credentials: Credentials { certificate: Some(Arc::new(certificate)), verifier: Arc::new(verifier) },
+                    credentials: Credentials::read(&settings).unwrap_or_else(|error| panic!("{error}")),
                     executable: PathBuf::from(env!("CARGO_BIN_EXE_rscore")),
                     environment,
                     mirror,
