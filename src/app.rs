@@ -99,7 +99,7 @@ impl Application {
 
         let catalog = Catalog::default();
         let lifecycle = Lifecycle::new();
-        let generations = Generations::default();
+        let generations = Generations::new(background.clone());
         let (reloads, inbox) = Reloads::channel();
         let tls = credentials.certificate.as_ref().map(|certificate| certificate.server_config()).transpose();
         let server = Server::start(HttpParts {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
+use crate::lifecycle::Background;
 use crate::model::watch::Key;
 use crate::pool::WorkerPool;
 use crate::pool::memory::{self, ProportionalSize};
@@ -20,6 +21,7 @@ use crate::telemetry::metrics::{self, WorkerState};
 #[derive(Clone, Default)]
 pub(super) struct Generations {
     shared: Arc<Shared>,
+    background: Background,
 }
 
 #[derive(Default)]
@@ -60,6 +62,11 @@ impl Generation {
 }
 
 impl Generations {
+    /// None yet.
+    pub(super) fn new(background: Background) -> Self {
+        Self { shared: Arc::default(), background }
+    }
+
     /// Adds the generation that serves its version from now on.
     pub(super) fn add(&self, generation: Generation) {
         self.lock().push(generation);
@@ -86,7 +93,7 @@ impl Generations {
             entries.iter_mut().filter(|entry| entry.key == *key && Some(entry.number) != keep && !entry.retired);
         for entry in replaced {
             entry.retired = true;
-            tokio::spawn(self.clone().drain(entry.clone(), limit));
+            self.background.spawn("end of a generation", self.clone().drain(entry.clone(), limit));
         }
     }
 

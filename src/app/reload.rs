@@ -8,6 +8,7 @@ mod turns;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -262,12 +263,20 @@ impl Reloader {
     }
 
     fn ended(&mut self, ended: Result<Ended, JoinError>) {
-        // Who is given up was removed from the books before. The turn lasts to the end of
-        // this: what is replaced is then on its way out.
-        let Ok(Ended { key, id, attempt, turn: _turn }) = ended else { return };
+        // The turn lasts to the end of this: what is replaced is then on its way out.
+        let Ended { key, id, attempt, turn: _turn } = match ended {
+            Ok(ended) => ended,
+            Err(error) => match error.try_into_panic() {
+                // Nobody would know that this version is not being loaded any more.
+                Ok(panic) => resume_unwind(panic),
+                // Who is given up was removed from the books before.
+                Err(_) => return,
+            },
+        };
         let Some(Running { waiting, next, .. }) = self.take_running(&key, id) else {
             if let Attempt::Loaded(loaded, _) = attempt {
-                tokio::spawn(async move { loaded.pool.stop().await });
+                let stop = async move { loaded.pool.stop().await };
+                self.context.background.spawn("end of a generation", stop);
             }
             return;
         };

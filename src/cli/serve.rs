@@ -118,7 +118,8 @@ async fn serve(
     // Before the listeners open, so that a signal in between is not lost.
     let stop = Stop::listen(settings.server.shutdown_delay)?;
     let mut hangup = signal(SignalKind::hangup())?;
-    tokio::spawn(orphans::adopt()?);
+    let background = Background::new();
+    background.spawn("adopter of orphans", orphans::adopt()?);
     if settings.server.insecure_http {
         tracing::warn!(
             "server.insecure_http is on: callers and their tokens are not protected by TLS; \
@@ -135,7 +136,7 @@ async fn serve(
         executable: std::env::current_exe()?,
         environment: worker_environment(&settings.workers),
         mirror,
-        background: Background::new(),
+        background: background.clone(),
         traces,
         settings: settings.clone(),
     })?;
@@ -143,7 +144,7 @@ async fn serve(
     tracing::info!("listening on {callers} for callers and on {operator} for the operator");
 
     let reread = application.reread();
-    tokio::spawn(async move {
+    background.spawn("listener for SIGHUP", async move {
         while hangup.recv().await.is_some() {
             tracing::info!("SIGHUP: the model repository, certificate and keys are looked at again");
             reread();

@@ -12,6 +12,8 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::net::unix::pipe::Receiver;
 use tokio::time::timeout;
 
+use super::PoolSettings;
+use crate::lifecycle::Background;
 use crate::telemetry::metrics;
 
 /// Most bytes of a line that are kept.
@@ -40,6 +42,7 @@ pub(super) struct Source {
     lines_per_second: usize,
     /// What is left of them, for a zygote and its workers together.
     allowances: Arc<[Mutex<Allowance>; 2]>,
+    background: Background,
 }
 
 /// Where the output of one worker goes.
@@ -68,7 +71,8 @@ impl Pipes {
 
 /// Reads a pipe to its end in a task of its own.
 pub(super) fn collect(source: Source, stream: Stream, pipe: impl AsyncRead + Send + Unpin + 'static) {
-    tokio::spawn(async move {
+    let background = source.background.clone();
+    background.spawn("reader of what R prints", async move {
         let mut reader = BufReader::new(pipe);
         let mut line = Line::default();
         loop {
@@ -103,9 +107,17 @@ pub(super) fn collect(source: Source, stream: Stream, pipe: impl AsyncRead + Sen
 
 impl Source {
     /// Of a zygote.
-    pub(super) fn new(model: Arc<str>, version: u32, lines_per_second: usize) -> Self {
+    pub(super) fn new(settings: &PoolSettings) -> Self {
+        let lines_per_second = settings.upkeep.output_lines_per_second;
         let allowance = || Mutex::new(Allowance::new(lines_per_second, Instant::now()));
-        Self { model, version, worker: None, lines_per_second, allowances: Arc::new([allowance(), allowance()]) }
+        Self {
+            model: settings.model.clone(),
+            version: settings.version,
+            worker: None,
+            lines_per_second,
+            allowances: Arc::new([allowance(), allowance()]),
+            background: settings.background.clone(),
+        }
     }
 
     /// Of one of its workers.

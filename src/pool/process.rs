@@ -61,7 +61,7 @@ pub(super) fn spawn(settings: &PoolSettings) -> io::Result<(ZygoteProcess, UnixS
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()?;
-    let source = output::Source::new(settings.model.clone(), settings.version, settings.upkeep.output_lines_per_second);
+    let source = output::Source::new(settings);
     if let Some(stdout) = child.stdout.take() {
         output::collect(source.clone(), output::Stream::Standard, stdout);
     }

@@ -19,6 +19,7 @@ use super::ledger::{Ledger, Life};
 use super::process::ZygoteProcess;
 use super::worker::Worker;
 use super::{PoolSettings, StartError, orphans, output};
+use crate::lifecycle::Background;
 use crate::worker::protocol::{
     Allotment, ExitStatus, LoadedModel, ZygoteReply, ZygoteRequest, decode_plain, encode_plain,
 };
@@ -94,6 +95,7 @@ impl Zygote {
             pinging: zygote.pinging.clone(),
             ledger: ledger.clone(),
             events: events.clone(),
+            background: settings.background.clone(),
         };
         settings.background.spawn("listener of a zygote", async move {
             listener.run(reader).await;
@@ -231,6 +233,7 @@ struct Listener {
     pinging: Pinging,
     ledger: Ledger,
     events: mpsc::UnboundedSender<Event>,
+    background: Background,
 }
 
 impl Listener {
@@ -296,7 +299,7 @@ impl Listener {
         for (id, worker) in self.ledger.workers_of(self.generation) {
             let process = open_process(worker);
             let (ledger, events) = (self.ledger.clone(), self.events.clone());
-            tokio::spawn(async move {
+            self.background.spawn("watcher of an orphan", async move {
                 let status = match process {
                     Some(process) => orphans::end_of(worker, process).await,
                     None => ExitStatus::Unknown,

@@ -60,6 +60,17 @@ const UNSAFE_FILES: &[&str] = &[
     "src/worker/fork.rs",
 ];
 
+/// Where tasks are begun that nobody guards, each with the reason. All others go through
+/// `lifecycle::Background`, which ends the server when one of them panics.
+const SPAWNERS: &[(&str, &str)] = &[
+    ("src/lifecycle/background.rs", "it is what guards them"),
+    ("src/http/doors/stream/scoring.rs", "the request waits for its chunks"),
+    ("src/cli/serve.rs", "the server works without a welcome and without a second signal"),
+    ("src/cli/models/pull.rs", "it draws a bar"),
+    ("src/cli/batch/", "they draw a bar and listen for signals, which end a process that does not"),
+    ("src/batch/run/shard.rs", "partitions are settled without heartbeats too"),
+];
+
 /// Most lines of a file.
 const MAX_LINES: usize = 500;
 
@@ -68,7 +79,8 @@ const LONG_FILES: &[(&str, &str)] = &[];
 
 type Rule = fn(&Source) -> Vec<String>;
 
-const RULES: &[Rule] = &[layers, crates, environment, unsafe_code, safety_comments, module_documentation, length];
+const RULES: &[Rule] =
+    &[layers, crates, environment, unsafe_code, safety_comments, tasks, module_documentation, length];
 
 /// Imports of the crate's own parts go down only.
 fn layers(source: &Source) -> Vec<String> {
@@ -146,6 +158,16 @@ fn safety_comments(source: &Source) -> Vec<String> {
     breaches
 }
 
+/// No task that the server needs dies in silence.
+fn tasks(source: &Source) -> Vec<String> {
+    if SPAWNERS.iter().any(|(place, reason)| source.path.starts_with(place) && !reason.is_empty()) {
+        return Vec::new();
+    }
+    let spawns = |path: &&Vec<String>| path[0] == "tokio" && path.last().is_some_and(|name| name == "spawn");
+    let breach = |path: &Vec<String>| format!("uses {}; Background::spawn tells of a panic", path.join("::"));
+    source.paths.iter().filter(spawns).map(breach).collect()
+}
+
 /// Each file says why it exists.
 fn module_documentation(source: &Source) -> Vec<String> {
     if source.text.starts_with("//! ") { Vec::new() } else { vec!["does not start with //!".to_owned()] }
@@ -173,7 +195,7 @@ fn the_source_keeps_every_rule() {
 #[test]
 fn no_exception_has_outlived_its_file() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for (path, _) in LONG_FILES {
+    for (path, _) in LONG_FILES.iter().chain(SPAWNERS) {
         assert!(root.join(path).exists(), "{path} is gone");
     }
 }
@@ -258,6 +280,16 @@ fn unsafe_blocks_need_an_argument() {
     let borrowed = "fn f() {\n    // SAFETY: g has no preconditions.\n    unsafe { g() };\n    unsafe { h() };\n}";
     assert_eq!(count(safety_comments, "src/worker/fork.rs", borrowed), 1);
     assert_eq!(count(safety_comments, "src/worker/fork.rs", "struct S;\nunsafe impl Send for S {}"), 1);
+}
+
+#[test]
+fn tasks_are_guarded() {
+    assert_eq!(count(tasks, "src/pool/output.rs", "fn f() { tokio::spawn(async {}); }"), 1);
+    assert_eq!(count(tasks, "src/pool/output.rs", "use tokio::task::{JoinHandle, spawn};"), 1);
+    assert_eq!(count(tasks, "src/pool/output.rs", "fn f() { background.spawn(\"reader\", async {}); }"), 0);
+    assert_eq!(count(tasks, "src/pool/output.rs", "use tokio::task::spawn_blocking;"), 0);
+    assert_eq!(count(tasks, "src/cli/batch/run.rs", "fn f() { tokio::spawn(async {}); }"), 0);
+    assert_eq!(count(tasks, "src/pool.rs", "#[cfg(test)] mod tests { fn f() { tokio::spawn(async {}); } }"), 0);
 }
 
 #[test]
