@@ -115,9 +115,10 @@ impl Application {
             reloads: reloads.clone(),
             repository: mirror.as_ref().map(Mirror::status),
             render_metrics: Arc::new({
-                let generations = generations.clone();
+                let (generations, catalog) = (generations.clone(), catalog.clone());
                 move || {
                     generations.publish();
+                    catalog.publish_metrics();
                     metrics::render()
                 }
             }),

@@ -12,6 +12,7 @@ use super::Scorer;
 use super::independence::RowIndependence;
 use crate::error::{Error, Kind, Result};
 use crate::frame::schema::InputSchemas;
+use crate::telemetry::metrics;
 
 /// What is known about a version that loaded: read off the R object, or said
 /// by its manifest.
@@ -65,6 +66,20 @@ pub enum StateName {
     Ready,
     /// [`State::Failed`]
     Failed,
+}
+
+impl StateName {
+    /// All of them.
+    const ALL: [Self; 3] = [Self::Loading, Self::Ready, Self::Failed];
+
+    /// The name.
+    fn text(self) -> &'static str {
+        match self {
+            Self::Loading => "loading",
+            Self::Ready => "ready",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 impl State {
@@ -201,6 +216,9 @@ impl Catalog {
         let mut models = self.write();
         let Some(versions) = models.get_mut(name) else { return false };
         let removed = versions.remove(&version);
+        if removed.is_some() {
+            publish(name, version, None);
+        }
         if versions.is_empty() {
             models.remove(name);
         }
@@ -262,6 +280,15 @@ impl Catalog {
         }
     }
 
+    /// Sets the gauges of all states.
+    pub fn publish_metrics(&self) {
+        for (name, versions) in self.read().iter() {
+            for (version, record) in versions {
+                publish(name, *version, Some(record.state.name()));
+            }
+        }
+    }
+
     fn change(&self, name: &str, version: u32, change: impl FnOnce(&mut Record)) {
         if let Some(record) = self.write().get_mut(name).and_then(|versions| versions.get_mut(&version)) {
             change(record);
@@ -284,6 +311,13 @@ impl Record {
 
     fn is_eligible(&self) -> bool {
         self.awaited || matches!(self.state, State::Ready { .. })
+    }
+}
+
+/// Under the lock of the models, so that what is gone is not seen again.
+fn publish(name: &str, version: u32, current: Option<StateName>) {
+    for state in StateName::ALL {
+        metrics::model_state((name, version), state.text(), current == Some(state));
     }
 }
 

@@ -195,6 +195,11 @@ pub fn model_unloaded(model: Model<'_>, digest: &str) {
     gauge(&catalogue::MODEL_INFO, with(model, digest.to_owned())).set(0.0);
 }
 
+/// Whether a version is in a state.
+pub fn model_state(model: Model<'_>, state: &'static str, is: bool) {
+    gauge(&catalogue::MODEL_STATE, with(model, state)).set(f64::from(is));
+}
+
 /// A version is served by this generation; 0 when it is gone.
 pub fn generation(model: Model<'_>, number: u64) {
     gauge(&catalogue::GENERATION, version(model)).set(number as f64);

@@ -231,6 +231,13 @@ pub(super) static MODEL_INFO: Metric = metric(
     &["model", "version", "digest"],
     "1 for a version that is loaded, with the SHA-256 of its bundle; 0 for one that was.",
 );
+pub(super) static MODEL_STATE: Metric = metric(
+    "rscore_model_state",
+    Kind::Gauge,
+    None,
+    &["model", "version", "state"],
+    "1 for the state that a version is in, 0 for the others, and for all when it is gone.",
+);
 pub(super) static GENERATION: Metric = metric(
     "rscore_model_generation",
     Kind::Gauge,
@@ -355,6 +362,7 @@ pub static CATALOGUE: &[&Metric] = &[
     &TRACE_SPANS,
     &MODEL_LOAD,
     &MODEL_INFO,
+    &MODEL_STATE,
     &GENERATION,
     &RELOADS,
     &MODEL_FETCHES,

@@ -34,6 +34,7 @@ fn scraped() -> String {
         spans(SpanFate::Exported, 5);
         model_loaded(boston, "abc", Duration::from_millis(72));
         model_unloaded(("old \"one\"\n", 1), "def");
+        model_state(boston, "ready", true);
         generation(boston, 2);
         reload(boston, "loaded");
         model_fetched(boston, Duration::from_millis(900));

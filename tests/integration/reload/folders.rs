@@ -118,6 +118,13 @@ async fn a_bad_change_keeps_what_serves_and_says_why() {
     .await;
     assert_eq!(prediction(&server, model).await, 42.0);
     assert_eq!(server.operator("/readyz").await.status, 200);
+    let metrics = server.metrics().await;
+    let is =
+        |version, state| metrics.sum("rscore_model_state", &[("model", model), ("version", version), ("state", state)]);
+    assert_eq!(
+        ["loading", "ready", "failed"].map(|state| (is("1", state), is("2", state))),
+        [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0)]
+    );
 
     // Mended, it is loaded without being asked for.
     replace(&script, format!("{}\n# mended", times(2)));
@@ -135,6 +142,8 @@ async fn a_version_that_is_gone_answers_what_it_has_and_nothing_more() {
     let server = polling(Setup::new().workers(2).file(model, "score.R", &script)).start().await;
     publish(&server.repository, model, 2, &times(3));
     generation(&server, model, 2, 1).await;
+    let states = || async { server.metrics().await.sum("rscore_model_state", &[("model", model)]) };
+    assert_eq!(states().await, 2.0, "each is in a state");
     let pinned = || Request::post("/models/leaves/versions/1/predict", ROW);
     let in_flight = server.send_beside(pinned());
     let worker = gate.begun().await;
@@ -157,6 +166,7 @@ async fn a_version_that_is_gone_answers_what_it_has_and_nothing_more() {
         (server.send(Request::predict(model, ROW)).await.status == 404).then_some(())
     })
     .await;
+    assert_eq!(states().await, 0.0, "what is gone is in none");
 }
 
 #[tokio::test]
