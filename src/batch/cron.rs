@@ -11,6 +11,9 @@ use super::job::Job;
 /// Longest name of a CronJob: Kubernetes appends 11 characters for the Job.
 const MAX_NAME: usize = 52;
 
+/// Where a pod serves its metrics.
+const METRICS_PORT: u16 = 9090;
+
 /// What a CronJob is made of.
 #[derive(Debug, Clone)]
 pub struct CronJob<'a> {
@@ -139,13 +142,19 @@ spec:
               - type: DisruptionTarget
                 status: "True"
       template:
+        metadata:
+          labels:
+            app.kubernetes.io/component: batch
         spec:
           restartPolicy: Never
           terminationGracePeriodSeconds: {grace}
           containers:
             - name: rscore
               image: {image}
-              args: ["batch", "run", "/job/job.toml", "--resume"]
+              args: ["batch", "run", "/job/job.toml", "--resume", "--admin-listen", "0.0.0.0:{METRICS_PORT}"]
+              ports:
+                - name: operator
+                  containerPort: {METRICS_PORT}
 {environment}              env:
                 # The name of the Job has its fire time in it, so that it names the run.
                 - name: RSCORE_RUN_ID
@@ -196,6 +205,8 @@ mod tests {
             "completions: 4",
             "job-name",
             "    model = \"m\"",
+            "\"--admin-listen\", \"0.0.0.0:9090\"]",
+            "containerPort: 9090",
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }

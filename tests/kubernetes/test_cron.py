@@ -64,6 +64,18 @@ def test_both_name_the_run_after_the_fire_time_and_go_on_with_it(overlay, printe
         assert "--run-id" not in container["args"] and "--resume" in container["args"]
 
 
+def test_both_serve_metrics_where_the_pod_monitor_looks(overlay, printed):
+    monitor = next(thing for thing in yaml.safe_load_all(render("overlays/batch")) if thing["kind"] == "PodMonitor")
+    wanted = monitor["spec"]["selector"]["matchLabels"].items()
+    for thing in (overlay, printed["CronJob"]):
+        template = thing["spec"]["jobTemplate"]["spec"]["template"]
+        assert wanted <= template["metadata"]["labels"].items()
+        (container,) = template["spec"]["containers"]
+        at = container["args"].index("--admin-listen")
+        assert container["args"][at + 1] == "0.0.0.0:9090"
+        assert container["ports"] == [{"name": "operator", "containerPort": 9090}]
+
+
 def test_a_pod_that_is_told_to_stop_has_time_to_say_75(overlay, printed):
     # limits.stop_timeout; the job of the overlay leaves it at its default.
     assert "stop_timeout" not in (ROOT / "k8s/overlays/batch/job.toml").read_text()
