@@ -65,6 +65,7 @@ pub(super) fn connect(
                             builder = builder.with_config(AzureConfigKey::Client(key), value);
                         }
                     }
+                    Ok(AzureConfigKey::SkipSignature) => refuse_anonymous(name, value)?,
                     // The location says it.
                     Ok(AzureConfigKey::ContainerName) | Err(_) => {}
                     Ok(key) => builder = builder.with_config(key, value),
@@ -85,6 +86,7 @@ pub(super) fn connect(
                             builder = builder.with_config(AmazonS3ConfigKey::Client(key), value);
                         }
                     }
+                    Ok(AmazonS3ConfigKey::SkipSignature) => refuse_anonymous(name, value)?,
                     Ok(AmazonS3ConfigKey::Bucket) | Err(_) => {}
                     Ok(key) => builder = builder.with_config(key, value),
                 }
@@ -104,6 +106,7 @@ pub(super) fn connect(
                             builder = builder.with_config(GoogleConfigKey::Client(key), value);
                         }
                     }
+                    Ok(GoogleConfigKey::SkipSignature) => refuse_anonymous(name, value)?,
                     Ok(GoogleConfigKey::Bucket) | Err(_) => {}
                     Ok(key) => builder = builder.with_config(key, value),
                 }
@@ -148,16 +151,30 @@ fn checked_client_key(key: ClientConfigKey, name: &str, value: &str) -> Result<O
     match key {
         // Decided by the endpoint.
         ClientConfigKey::AllowHttp => Ok(None),
-        ClientConfigKey::AllowInvalidCertificates if !value.eq_ignore_ascii_case("false") && value != "0" => {
-            Err(StoreError::new(
-                StoreErrorKind::Invalid,
-                format!(
-                    "{name} is set: a store's certificate is always checked; unset it, and add the store's CA to the system's"
-                ),
-            ))
-        }
+        ClientConfigKey::AllowInvalidCertificates if !is_off(value) => Err(StoreError::new(
+            StoreErrorKind::Invalid,
+            format!(
+                "{name} is set: a store's certificate is always checked; unset it, and add the store's CA to the system's"
+            ),
+        )),
         key => Ok(Some(key)),
     }
+}
+
+/// An error where a variable would have a store asked without credentials.
+fn refuse_anonymous(name: &str, value: &str) -> Result<()> {
+    match is_off(value) {
+        true => Ok(()),
+        false => Err(StoreError::new(
+            StoreErrorKind::Invalid,
+            format!("{name} is set: a store is always asked with credentials; unset it, and set those of an account"),
+        )),
+    }
+}
+
+/// Whether a variable that stands for yes or no says no.
+fn is_off(value: &str) -> bool {
+    value.eq_ignore_ascii_case("false") || value == "0"
 }
 
 /// Whether an endpoint is an emulator on this machine over plain HTTP.
@@ -231,6 +248,20 @@ mod tests {
         let error = connected("s3://b", &[("AWS_ALLOW_INVALID_CERTIFICATES", "true")]).unwrap_err();
         assert!(error.to_string().contains("AWS_ALLOW_INVALID_CERTIFICATES is set"), "{error}");
         assert!(connected("s3://b", &[("AWS_ALLOW_INVALID_CERTIFICATES", "false")]).is_ok());
+    }
+
+    #[test]
+    fn no_store_is_asked_without_credentials() {
+        for (location, variable) in
+            [("az://c", "AZURE_SKIP_SIGNATURE"), ("s3://b", "AWS_SKIP_SIGNATURE"), ("gs://b", "GOOGLE_SKIP_SIGNATURE")]
+        {
+            for value in ["true", "1", "YES"] {
+                let error = connected(location, &[AZURE, (variable, value)]).unwrap_err();
+                assert_eq!(error.kind(), StoreErrorKind::Invalid);
+                assert!(error.to_string().contains(&format!("{variable} is set")), "{error}");
+            }
+            assert!(connected(location, &[AZURE, (variable, "false")]).is_ok(), "{variable}");
+        }
     }
 
     #[test]
