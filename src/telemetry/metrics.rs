@@ -188,6 +188,8 @@ pub fn model_loaded(model: Model<'_>, digest: &str, duration: Duration) {
         counter(&catalogue::WORKER_DEATHS, with(model, reason.name())).increment(0);
     }
     counter(&catalogue::INDEPENDENCE_FAILURES, version(model)).increment(0);
+    counter(&catalogue::QUARANTINED, version(model)).increment(0);
+    counter(&catalogue::RELOADS, with(model, "failed")).increment(0);
 }
 
 /// A version is no longer served.
@@ -304,6 +306,9 @@ fn start() {
     }
     for fate in SpanFate::ALL {
         spans(fate, 0);
+    }
+    for credential in ["certificate", "keys"] {
+        counter(&catalogue::CREDENTIAL_RELOADS, [credential.into(), "failed".into()]).increment(0);
     }
     gauge(&catalogue::CONNECTIONS, []).set(0.0);
 }

@@ -146,6 +146,8 @@ fn what_may_go_wrong_begins_at_zero() {
     for zero in [
         "rscore_rejected_total{reason=\"draining\"} 0",
         "rscore_worker_deaths_total{model=\"boston\",version=\"3\",reason=\"memory\"} 0",
+        "rscore_reloads_total{model=\"boston\",version=\"3\",outcome=\"failed\"} 0",
+        "rscore_credential_reloads_total{credential=\"keys\",outcome=\"failed\"} 0",
     ] {
         assert!(text.lines().any(|line| line == zero), "{zero} is not in\n{text}");
     }

@@ -41,6 +41,7 @@ async fn is_followed(bucket: Bucket) {
     let metrics = server.metrics().await;
     assert!(metrics.sum("rscore_model_fetch_bytes_total", &[]) > 0.0);
     assert!(metrics.sum("rscore_model_fetch_lists_total", &[("outcome", "ok")]) >= 4.0);
+    assert!(metrics.sum("rscore_model_fetch_last_success_timestamp_seconds", &[]) > 1.7e9);
     let ready = server.operator("/readyz").await.json();
     assert_eq!(ready["repository"]["location"], Location::parse(&bucket.url).unwrap().to_string(), "{ready}");
     assert_eq!(ready["repository"]["state"], "current", "{ready}");
