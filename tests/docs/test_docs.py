@@ -1,6 +1,8 @@
-"""How pages are read and outputs compared: what must be refused is refused."""
+"""How pages are read, outputs compared and steps chosen: what must be refused is refused."""
 
 import pathlib
+import re
+import subprocess
 import sys
 import unittest
 
@@ -62,6 +64,32 @@ class Outputs(unittest.TestCase):
         self.assertTrue(fits("id 01a1fd9e-2c10-74df-8f11-19d6b4c1703a", "id 01a1fd9e-2c10-74df-8f11-aaaaaaaaaaaa", figures_vary=True))
         self.assertFalse(fits("loaded in 0.61 s", "loaded in 0.61 ms", figures_vary=True))
         self.assertFalse(fits("loaded in 0.61 s", "loaded in 12 s"))
+
+
+class Steps(unittest.TestCase):
+    """How `scripts/test` takes its arguments."""
+
+    SCRIPT = pathlib.Path(__file__).resolve().parents[2] / "scripts" / "test"
+
+    def run_script(self, *arguments):
+        return subprocess.run([self.SCRIPT, *arguments], capture_output=True, text=True)
+
+    def test_the_list_has_the_titles_that_pages_name(self):
+        titles = re.findall(r'^  "([^|"]+)\|', self.SCRIPT.read_text(), re.MULTILINE)
+        self.assertGreater(len(titles), 15)
+        result = self.run_script("--list")
+        self.assertEqual((result.returncode, result.stdout.splitlines()), (0, titles))
+
+    def test_a_text_that_is_in_no_title_is_refused_before_any_step(self):
+        for arguments in (["shellcheck", "Kubernetis"], ["--lisst"]):
+            result = self.run_script(*arguments)
+            self.assertEqual((result.returncode, result.stdout), (1, ""))
+            self.assertIn(arguments[-1], result.stderr)
+
+    def test_the_help_has_examples(self):
+        result = self.run_script("--help")
+        self.assertEqual(result.returncode, 0)
+        self.assertIn("scripts/test Kubernetes", result.stdout)
 
 
 if __name__ == "__main__":
