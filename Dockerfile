@@ -11,7 +11,7 @@
 ARG BASE_IMAGE=debian:bookworm-slim
 # Where the Rust toolchain is taken from.
 ARG RUST_IMAGE=rust:1-slim-bookworm
-# Models inside the image: `none`, or `samples` for the four that scripts/train makes.
+# Models inside the image: `none`, or `samples` for those of scripts/train but the one for batch, oj-forecast.
 ARG MODELS=none
 
 FROM ${RUST_IMAGE} AS rust

@@ -31,6 +31,15 @@ build_image() {
   }
 }
 
+# In millions of bytes, of the files as a container sees them.
+image_size() {
+  local name root
+  name=$("${buildah[@]}" from "$image")
+  root=$("${buildah[@]}" mount "$name")
+  du --summarize --one-file-system --block-size=1000000 "$root" | cut --fields 1
+  "${buildah[@]}" rm "$name" >/dev/null
+}
+
 has_image() { "${buildah[@]}" images --quiet "$1" >/dev/null 2>&1; }
 
 # Debian as the registry's image has it, from the mirror that this machine uses.
