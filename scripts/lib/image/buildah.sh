@@ -31,14 +31,7 @@ build_image() {
   }
 }
 
-# In millions of bytes, of the files as a container sees them.
-image_size() {
-  local name root
-  name=$("${buildah[@]}" from "$image")
-  root=$("${buildah[@]}" mount "$name")
-  du --summarize --one-file-system --block-size=1000000 "$root" | cut --fields 1
-  "${buildah[@]}" rm "$name" >/dev/null
-}
+image_size() { "${buildah[@]}" images --format '{{.Size}}' "$image"; }
 
 has_image() { "${buildah[@]}" images --quiet "$1" >/dev/null 2>&1; }
 

@@ -7,8 +7,7 @@ build_image() {
   docker build --tag "$image" --build-arg MODELS=samples . || die "docker could not build the image"
 }
 
-# In millions of bytes.
-image_size() { echo $(($(docker image inspect --format '{{.Size}}' "$image") / 1000000)); }
+image_size() { docker images --format '{{.Size}}' "$image"; }
 
 # Runs a command of the image: options of docker, then `--`, then arguments.
 run_image() {
