@@ -49,7 +49,10 @@ async fn every_model_gives_the_numbers_of_r_and_every_bad_bundle_its_reason() {
     let zoo = directory.path();
     train(zoo);
     let index: Index = read(&zoo.join("index.json"));
-    let setup = Setup::new();
+    let setup = Setup::new()
+        .script(concurrent::PICKY, concurrent::PICKY_SCRIPT)
+        .file(concurrent::PICKY, "rscore.toml", "row_independent = true\n[columns]\nx = \"double\"\n")
+        .file(concurrent::PICKY, "sample.json", r#"[{"x": 1}, {"x": 2}, {"x": 3}]"#);
     for model in &index.models {
         setup.repository.link(model, &zoo.join(model));
     }
