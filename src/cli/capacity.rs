@@ -85,7 +85,7 @@ async fn measure(arguments: &CapacityArguments, settings: &Settings) -> Result<M
     let directory = &arguments.trial.directory;
     let (model, version) = trial::model_and_version(directory);
     let progress = progress(arguments.callers.len());
-    progress.set_message(format!("loading {model}"));
+    show(&progress, format!("loading {model}"));
     let context = trial::context(settings, usize::MAX)?;
     let loaded = load_version(&model, version, directory.clone(), &context)
         .await
@@ -94,7 +94,7 @@ async fn measure(arguments: &CapacityArguments, settings: &Settings) -> Result<M
         .ok_or("rows to score can't be made up: give it a sample.json of one input")?;
     let mut levels = Vec::new();
     for &callers in &arguments.callers {
-        progress.set_message(format!("{callers} callers"));
+        show(&progress, format!("{callers} callers"));
         let time = Duration::from_secs(arguments.seconds);
         levels.push(load::measure(&loaded, &inputs, callers, time).await?);
         progress.inc(1);
@@ -107,7 +107,16 @@ async fn measure(arguments: &CapacityArguments, settings: &Settings) -> Result<M
     Ok(Measured { model, version, workers, rows: arguments.rows, levels, memory, zygote })
 }
 
-/// A bar on a terminal, nothing elsewhere.
+/// Says what is begun: beside the bar on a terminal, in a line elsewhere.
+fn show(progress: &ProgressBar, what: String) {
+    if progress.is_hidden() {
+        output::say(&format!("{what}, {} of {} measured", progress.position(), progress.length().unwrap_or_default()));
+    } else {
+        progress.set_message(what);
+    }
+}
+
+/// A bar on a terminal.
 fn progress(levels: usize) -> ProgressBar {
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} (about {eta} left)")
         .unwrap_or_else(|_| ProgressStyle::default_bar());

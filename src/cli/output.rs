@@ -16,6 +16,12 @@ pub fn print(text: &str) -> ExitCode {
     }
 }
 
+/// Writes a line of progress to standard error.
+pub fn say(line: &str) {
+    // A reader that went away is no reason to stop the work.
+    _ = writeln!(io::stderr(), "{line}");
+}
+
 /// Says why the command failed; exit code 1.
 pub fn fail(reason: &impl Display) -> ExitCode {
     complain(reason);

@@ -5,6 +5,7 @@
 
 mod batch;
 mod batching;
+mod capacity;
 mod clients;
 mod engine;
 mod forecast;

@@ -1,7 +1,7 @@
 //! How far a run is, for people and machines: a bar on a terminal, a line now
 //! and then elsewhere, or JSON. All of it goes to standard error.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use crate::batch::plan::PlanHead;
 use crate::batch::progress::{Progress, Snapshot};
 use crate::batch::session::Show;
+use crate::cli::output::say;
 
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -142,9 +143,4 @@ fn bar(partitions: u64) -> ProgressBar {
     let style = ProgressStyle::with_template("{elapsed_precise} {wide_bar} {pos}/{len} {msg}")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::new(partitions).with_style(style)
-}
-
-fn say(line: &str) {
-    // A reader that went away is no reason to stop scoring.
-    _ = writeln!(std::io::stderr(), "{line}");
 }
