@@ -6,12 +6,13 @@ import csv
 import io
 import os
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bench"))
@@ -25,6 +26,18 @@ PREDICTIONS = 11440 * 5
 # Products of the whole forecast.
 WHOLE = 90
 QUANTILES = ("q5", "q25", "q50", "q75", "q95")
+# A bundle of the example's functions on our models, which have other names there.
+EXAMPLE = """\
+suppressPackageStartupMessages(library(dplyr))
+for (file in c("options.R", "create_features.R", "generate_forecast.R")) source(file.path("CHECKOUT", "R", file), local = TRUE)
+load <- function(dir) {
+  files <- list.files(dir, "[.]rds$")
+  models <- lapply(file.path(dir, files), function(file) list(model = readRDS(file)))
+  names(models) <- paste0("gbm_", sub("[.]rds$", "", files))
+  models
+}
+score <- function(model, data) as.data.frame(generate_forecast(data$futurex, data$history, model))
+"""
 
 
 @dataclass
@@ -92,13 +105,13 @@ class Benchmark:
             stages[stage] = stages.get(stage, 0.0) + float(value)
         return Way(title, seconds, cpu, stages)
 
-    def rscore(self) -> Way:
-        log = self.scenario.work / "rscore.log"
+    def rscore(self, folder: str, title: str) -> Way:
+        log = self.scenario.work / f"{folder}.log"
         self.scenario.upload(self.azurite, "few/", self.few)
 
         def run(products: int) -> None:
             few = products == self.few
-            job = self.scenario.write_job(self.azurite, "rscore-few" if few else "rscore", "few/" if few else "")
+            job = self.scenario.write_job(self.azurite, f"{folder}-few" if few else folder, "few/" if few else "")
             environment = {**os.environ, **self.azurite.environment}
             with log.open("wb") as output:
                 command = self.scenario.command(job, "benchmark", "--workers", str(self.cores))
@@ -107,8 +120,8 @@ class Benchmark:
                 raise Failure(f"rscore ended with {status}; see {log}")
 
         seconds, cpu = self.timed(run)
-        verify(self.azurite, "rscore", "benchmark", self.scenario.products)
-        return Way("rscore batch", seconds, cpu, dict(report(self.azurite, "rscore", "benchmark")["times"]))
+        verify(self.azurite, folder, "benchmark", self.scenario.products)
+        return Way(title, seconds, cpu, dict(report(self.azurite, folder, "benchmark")["times"]))
 
     def timed(self, run: object) -> tuple[dict[int, float], float]:
         """Seconds for few products and for all, and those of processors for all."""
@@ -138,6 +151,17 @@ class Benchmark:
         return found
 
 
+def bundle_of_example(bundle: Path, checkout: Path, into: Path) -> Path:
+    """A bundle that scores our models with the example's functions."""
+    into.mkdir()
+    for model in bundle.glob("*.rds"):
+        shutil.copy(model, into)
+    (into / "score.R").write_text(EXAMPLE.replace("CHECKOUT", str(checkout)))
+    manifest = (bundle / "rscore.toml").read_text()
+    (into / "rscore.toml").write_text(manifest.replace('["gbm"]', '["gbm", "dplyr"]'))
+    return into
+
+
 def rows_of(contents: bytes) -> list[dict[str, float]]:
     return [{name: float(cell) for name, cell in row.items()} for row in csv.DictReader(io.StringIO(contents.decode()))]
 
@@ -153,6 +177,7 @@ def children_cpu() -> float:
 
 
 def print_tables(ways: list[Way], limit: float, products: int, cores: int) -> None:
+    """Ways that call the same functions, beside what these alone take."""
     bound = limit / cores
     print(f"R alone: {limit:.2f} s for a product with {cores} processes at work: {bound:.2f} s with {cores} cores.\n")
     print(
@@ -192,11 +217,22 @@ def main() -> None:
         scenario.upload(azurite)
         benchmark = Benchmark(scenario, azurite, cores)
         limit = benchmark.limit(4)
-        ways = [benchmark.rscore(), benchmark.plain("plain", "Rscript, the same functions")]
-        if options.checkout:
-            ways.append(benchmark.plain("theirs", "Rscript, the example's functions", options.checkout.resolve()))
+        ways = [benchmark.rscore("rscore", "rscore batch"), benchmark.plain("plain", "Rscript, the same functions")]
         print_tables(ways, limit, options.products, cores)
-        for folder in ("plain", "theirs")[: len(ways) - 1]:
+        folders = ["plain"]
+        if options.checkout:
+            checkout = options.checkout.resolve()
+            theirs = replace(scenario, bundle=bundle_of_example(bundle, checkout, work / "example"))
+            example = Benchmark(theirs, azurite, cores)
+            print("\nThe example's functions:\n")
+            limit = example.limit(2)
+            ways = [
+                example.rscore("example", "rscore batch, the example's functions"),
+                benchmark.plain("theirs", "Rscript, the example's functions", checkout),
+            ]
+            print_tables(ways, limit, options.products, cores)
+            folders += ["example", "theirs"]
+        for folder in folders:
             differences = benchmark.differences(folder) or "none"
             print(f"\nNumbers of {folder} that differ from rscore's, by column: {differences}")
     subprocess.run(["rm", "-rf", str(work)], check=True)
