@@ -34,6 +34,10 @@ const MEMORY: [(&str, &str); 3] =
 /// Variables that say how many threads a numeric library starts.
 const THREADS: [&str; 4] = ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RCPP_PARALLEL_NUM_THREADS"];
 
+/// Keeps the package cli, which dplyr and all of the tidyverse load, from starting a
+/// thread for its progress bars: a process with threads can't be forked.
+const WITHOUT_THREADS: [(&str, &str); 1] = [("CLI_NO_THREAD", "1")];
+
 /// The environment of workers, from this process's own.
 #[expect(clippy::disallowed_methods, reason = "the environment is read in config alone")]
 pub fn worker_environment(settings: &WorkerSettings) -> Vec<(String, String)> {
@@ -59,6 +63,7 @@ fn from(variables: impl Iterator<Item = (String, String)>, settings: &WorkerSett
     for name in THREADS {
         chosen.entry(name.to_owned()).or_insert_with(|| settings.math_threads.to_string());
     }
+    chosen.extend(WITHOUT_THREADS.map(|(name, value)| (name.to_owned(), value.to_owned())));
     for (name, value) in MEMORY {
         chosen.entry(name.to_owned()).or_insert_with(|| value.to_owned());
     }
@@ -99,6 +104,7 @@ mod tests {
         assert_eq!(chosen["LC_CTYPE"], "C.UTF-8");
         assert_eq!(chosen["R_PROFILE_USER"], "");
         assert_eq!(chosen["R_VSIZE"], "32M");
+        assert_eq!(chosen["CLI_NO_THREAD"], "1");
         assert_eq!(environment(&[("R_VSIZE", "1G")], &settings)["R_VSIZE"], "1G");
         let chosen = environment(&[("LANG", "de_DE.UTF-8")], &settings);
         assert!(!chosen.contains_key("LC_CTYPE"));

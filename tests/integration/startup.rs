@@ -133,3 +133,12 @@ async fn plain_http_is_possible_and_said_aloud() {
     };
     program.logged("the warning", warns).await;
 }
+
+#[tokio::test]
+async fn a_package_that_starts_a_thread_of_its_own_can_be_used() {
+    // dplyr loads cli, whose thread would keep the process from being forked.
+    let script = "library(dplyr, warn.conflicts = FALSE)\nscore <- function(model, data) mutate(data, y = 2 * x)$y";
+    let server = Setup::new().script("verbs", script).file("verbs", "rscore.toml", "[columns]\nx = \"double\"\n");
+    let server = server.start().await;
+    assert_eq!(server.send(Request::predict("verbs", r#"[{"x": 21}]"#)).await.predictions(), [42.0]);
+}
